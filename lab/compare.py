@@ -1,0 +1,176 @@
+"""How far is a gradient from its reference, and is that more than arithmetic allows?
+
+The one comparison of the lab: lesson, judge, verifier, run record and report all read it. It needs nothing
+but torch, and answers elementwise, exactly also for zeros, subnormals, infinities and nans.
+
+Error is measured in ulps of the dtype in which the gradient was computed, as |value - reference| / ulp(reference)
+(J.-M. Muller et al., Handbook of Floating-Point Arithmetic, 2nd ed., section 2.3.2), so 0.5 is the error of a
+correctly rounded result. The reference is kept in float64, finer than every dtype but float64 itself.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Errors of more than C times the unit round-off of the terms that were added are no rounding errors.
+# 16 gave no false alarm in 52,420 comparisons over seven healthy CPU variants, where the largest was 9.15.
+C = 16.0
+
+
+class Verdict(enum.StrEnum):
+    """PASS: within half of the tolerance. WARN: within the tolerance. FAIL: beyond it."""
+
+    PASS = "pass"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True)
+class Format:
+    """A binary floating point format: significand bits (the implicit one counts) and exponent range."""
+
+    precision: int
+    min_exponent: int
+    max_exponent: int
+
+    @property
+    def unit_roundoff(self) -> float:
+        """u = 2**-precision, the largest relative error of one rounding."""
+        return 2.0**-self.precision
+
+    @property
+    def smallest_subnormal(self) -> float:
+        """The distance between zero and its neighbour."""
+        return 2.0 ** (self.min_exponent - self.precision + 1)
+
+
+# Exponents as in IEEE 754: the smallest normal number is 2**min_exponent, the largest below 2**(max_exponent + 1).
+FORMATS = {
+    torch.float64: Format(53, -1022, 1023),
+    torch.float32: Format(24, -126, 127),
+    torch.bfloat16: Format(8, -126, 127),
+    torch.float16: Format(11, -14, 15),
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A value beside its reference.
+
+    value: (...), in the working dtype, on the CPU. reference, absolute, relative, ulps, tolerance: (...),
+    float64, on the CPU. ulps is in units in the last place of the working dtype; absolute and tolerance have
+    the unit of the value.
+    """
+
+    name: str
+    value: Tensor
+    reference: Tensor
+    absolute: Tensor
+    relative: Tensor
+    ulps: Tensor
+    tolerance: Tensor
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The working dtype."""
+        return self.value.dtype
+
+    @property
+    def ratio(self) -> float:
+        """The largest error over its tolerance: above 1 is a failure. Empty tensors give 0."""
+        if self.value.numel() == 0:
+            return 0.0
+        ratio = torch.where(self.absolute == 0, 0.0, self.absolute / self.tolerance)
+        return math.inf if bool(ratio.isnan().any()) else float(ratio.max())
+
+    @property
+    def verdict(self) -> Verdict:
+        """PASS, WARN or FAIL."""
+        return Verdict.PASS if self.ratio <= 0.5 else Verdict.WARN if self.ratio <= 1 else Verdict.FAIL
+
+    @property
+    def max_ulps(self) -> float:
+        """The largest error in ulps; 0 for empty tensors."""
+        return float(self.ulps.max()) if self.ulps.numel() else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the comparison as plain data; non-finite numbers are the strings nan, inf and -inf."""
+        columns = ("value", "reference", "absolute", "relative", "ulps", "tolerance")
+        numbers = {name: plain(getattr(self, name).to(torch.float64)) for name in columns}
+        dtype = str(self.dtype).removeprefix("torch.")
+        return {"name": self.name, "dtype": dtype, **numbers, "verdict": str(self.verdict)}
+
+
+def compare(
+    value: Tensor, reference: Tensor | float, *, name: str = "", scale: Tensor | float | None = None
+) -> Comparison:
+    """Compare a gradient with its reference, elementwise.
+
+    value: (...), float64, float32, bfloat16 or float16, on any device; an integer or complex one is refused.
+    reference: (...) or a scalar, taken to float64. scale: (...) or a scalar, the magnitude of the terms whose
+    sum the value is, where they cancel; by default |reference|. The tolerance is C (u · scale + smallest
+    subnormal).
+
+    A nan equals a nan, an infinity the same infinity; where the reference lies beyond the range of the working
+    dtype, the infinity that it rounds to is no error. Raises: TypeError for another dtype, ValueError for
+    another shape.
+    """
+    form = FORMATS.get(value.dtype)
+    if form is None:
+        raise TypeError(f"compare takes {', '.join(map(str, FORMATS))}, not {value.dtype}")
+    value = value.detach().cpu()
+    truth = _float64(reference).expand(value.shape) if _is_scalar(reference) else _float64(reference)
+    if truth.shape != value.shape:
+        raise ValueError(f"value has shape {tuple(value.shape)}, its reference {tuple(truth.shape)}")
+    got = value.to(torch.float64)
+    # Rounding an overflowing reference first makes 'inf beside 1e6' in float16 a correct result.
+    rounded = truth.to(value.dtype).to(torch.float64)
+    same = (got == truth) | (got.isnan() & truth.isnan()) | (got.isinf() & (got == rounded))
+    absolute = torch.where(same, 0.0, (got - truth).abs()).nan_to_num(nan=math.inf, posinf=math.inf)
+    relative = torch.where(same, 0.0, absolute / truth.abs()).nan_to_num(nan=math.inf, posinf=math.inf)
+    ulps = torch.where(same, 0.0, _ulps(got, truth, form)).nan_to_num(nan=math.inf, posinf=math.inf)
+    magnitude = truth.abs() if scale is None else _float64(scale).abs().expand(truth.shape)
+    tolerance = (C * (form.unit_roundoff * magnitude + form.smallest_subnormal)).nan_to_num(nan=0.0, posinf=0.0)
+    return Comparison(name, value, truth.clone(), absolute, relative, ulps, tolerance)
+
+
+def ulp_exponent(reference: Tensor, form: Format) -> Tensor:
+    """Return e where 2**e is one unit in the last place of the reference. reference: (...), float64; e: (...)."""
+    exponent = torch.frexp(reference).exponent - 1  # frexp's mantissa is in [1/2, 1), IEEE's in [1, 2)
+    exponent = torch.where(reference == 0, form.min_exponent, exponent)
+    return exponent.clamp(form.min_exponent, form.max_exponent) - (form.precision - 1)
+
+
+def _ulps(value: Tensor, reference: Tensor, form: Format) -> Tensor:
+    """Return |value - reference| / ulp(reference). Both are scaled before they are subtracted: no overflow."""
+    shift = -ulp_exponent(reference, form)
+    return (_scale(value, shift) - _scale(reference, shift)).abs()
+
+
+def _scale(number: Tensor, exponent: Tensor) -> Tensor:
+    """Return number · 2**exponent in two halves, since 2**exponent alone may lie outside float64's range."""
+    half = exponent.div(2, rounding_mode="floor")
+    return torch.ldexp(torch.ldexp(number, half), exponent - half)
+
+
+def _is_scalar(number: Tensor | float) -> bool:
+    return not isinstance(number, Tensor) or number.ndim == 0
+
+
+def _float64(number: Tensor | float) -> Tensor:
+    return torch.as_tensor(number).detach().cpu().to(torch.float64)
+
+
+def plain(numbers: Any) -> Any:
+    """Return a tensor as nested lists of floats that strict JSON can hold: nan, inf and -inf become strings."""
+    if isinstance(numbers, Tensor):
+        return plain(numbers.tolist())
+    if isinstance(numbers, list):
+        return [plain(number) for number in numbers]
+    return numbers if math.isfinite(numbers) else str(numbers)

@@ -1,0 +1,169 @@
+"""Where a lesson's cells show what they found: plain text, the narrated terminal, or a notebook.
+
+A cell calls check_gradient, claim and picture. What they found goes into the stage's record, which the lesson's
+results and the notebook's run record are written from, and the stage shows it in its own way.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lab.compare import Comparison, Verdict, compare
+from lab.errors import LabError
+
+# Digits that tell neighbouring numbers of a dtype apart, fewer for float64, whose seventeen would fill the line.
+_DIGITS = {torch.float64: 12, torch.float32: 8, torch.bfloat16: 4, torch.float16: 5}
+# What a notebook's output carries besides its text, so that a run can read its findings back.
+FINDING_MIME = "application/vnd.gradient-lab.finding+json"
+
+
+@dataclass
+class Record:
+    """What a performance found: comparisons and claims as plain data, pictures as SVG by name."""
+
+    comparisons: list[dict[str, Any]] = field(default_factory=list)
+    claims: list[dict[str, Any]] = field(default_factory=list)
+    pictures: dict[str, str] = field(default_factory=dict)
+
+
+class Stage:
+    """The plain stage: text on standard output. The other stages differ in how they show things."""
+
+    def __init__(self) -> None:
+        self.record = Record()
+
+    def prose(self, markdown: str) -> None:
+        """Show a markdown cell."""
+        print(f"\n{markdown}\n", flush=True)
+
+    def code(self, source: str) -> None:
+        """Show the source of a code cell before it runs. The plain stage shows results only."""
+
+    def line(self, text: str, finding: dict[str, Any], *, verdict: Verdict) -> None:
+        """Show one finding as a line of text."""
+        print(text)
+
+    def picture(self, name: str, svg: str) -> None:
+        """Show a picture. Plain text cannot."""
+
+
+class NotebookStage(Stage):
+    """Inside a Jupyter kernel: findings are displayed with their data, pictures inline."""
+
+    def line(self, text: str, finding: dict[str, Any], *, verdict: Verdict) -> None:
+        """Display a finding with its data beside its text."""
+        from IPython.display import display
+
+        display({"text/plain": text, FINDING_MIME: finding}, raw=True)
+
+    def picture(self, name: str, svg: str) -> None:
+        """Display a picture inline, with its name for a run to file it under."""
+        from IPython.display import display
+
+        data = {"text/plain": name, "image/svg+xml": svg, FINDING_MIME: {"picture": name}}
+        display(data, raw=True)
+
+
+_current: Stage | None = None
+
+
+@contextmanager
+def on_stage(stage: Stage) -> Iterator[Stage]:
+    """Show what cells find on this stage for the length of the block."""
+    global _current
+    before, _current = _current, stage
+    try:
+        yield stage
+    finally:
+        _current = before
+
+
+def current_stage() -> Stage:
+    """Return the stage in use: the one set by on_stage, or else the notebook's or the plain one."""
+    global _current
+    if _current is None:
+        _current = NotebookStage() if "ipykernel" in sys.modules and _in_kernel() else Stage()
+    return _current
+
+
+def _in_kernel() -> bool:
+    from IPython.core.getipython import get_ipython
+
+    return get_ipython() is not None
+
+
+def check_gradient(
+    name: str, gradient: Tensor | None, reference: Tensor | float, *, scale: Tensor | float | None = None
+) -> Comparison:
+    """Show a gradient beside its reference, and record it.
+
+    name: what it is and its closed form, such as ``dy/dx = 2x``. gradient: (...). reference: (...) or a number.
+    scale: see lab.compare.compare. Raises: LabError where there is no gradient, or it misses its reference.
+    """
+    if gradient is None:
+        raise LabError(f"{name}: there is no gradient.", "Expected a tensor.", "Call backward() on a result first.")
+    comparison = compare(gradient, reference, name=name, scale=scale)
+    stage = current_stage()
+    finding = comparison.to_json()
+    stage.record.comparisons.append(finding)
+    stage.line(comparison_line(comparison), {"comparison": finding}, verdict=comparison.verdict)
+    if comparison.verdict is Verdict.FAIL:
+        raise LabError(
+            f"{name} misses its reference by {comparison.max_ulps:.3g} ulp.",
+            f"Expected at most {comparison.tolerance.max().item():.3g} between them.",
+            "Type 'lab doctor' and report what it prints together with the parameters.",
+        )
+    return comparison
+
+
+def claim(sentence: str, holds: bool) -> None:
+    """Show a claim of the lesson, checked as it is made, and record it. Raises: LabError where it is false."""
+    stage = current_stage()
+    finding = {"sentence": sentence, "holds": bool(holds)}
+    stage.record.claims.append(finding)
+    verdict = Verdict.PASS if holds else Verdict.FAIL
+    stage.line(f"  {mark(verdict)} {sentence}", {"claim": finding}, verdict=verdict)
+    if not holds:
+        raise LabError(
+            f"This claim is false here: {sentence}",
+            "Every claim of a lesson holds for every parameter it accepts.",
+            "Type 'lab doctor' and report what it prints together with the parameters.",
+        )
+
+
+def picture(name: str, svg: str | None) -> None:
+    """Show a picture and record it under its name. None stands for one that could not be drawn here."""
+    stage = current_stage()
+    if svg is None:
+        print(f"  (no picture {name!r}: matplotlib is not installed)")
+        return
+    stage.record.pictures[name] = svg
+    stage.picture(name, svg)
+
+
+def mark(verdict: Verdict) -> str:
+    """Return the sign of a verdict."""
+    return {Verdict.PASS: "✓", Verdict.WARN: "!", Verdict.FAIL: "✗"}[verdict]
+
+
+def comparison_line(comparison: Comparison) -> str:
+    """Return a comparison as one line of at most 80 columns for a scalar."""
+    digits = _DIGITS[comparison.dtype]
+    value, reference = _show(comparison.value, digits), _show(comparison.reference, digits)
+    return (
+        f"  {mark(comparison.verdict)} {comparison.name:<22} autograd {value:<14} "
+        f"exact {reference:<14} {comparison.max_ulps:.2g} ulp"
+    )
+
+
+def _show(numbers: Tensor, digits: int) -> str:
+    if numbers.ndim == 0:
+        return f"{numbers.item():.{digits}g}"
+    return "[" + ", ".join(_show(number, min(digits, 4)) for number in numbers) + "]"
