@@ -164,7 +164,9 @@ def _is_scalar(number: Tensor | float) -> bool:
 
 
 def _float64(number: Tensor | float) -> Tensor:
-    return torch.as_tensor(number).detach().cpu().to(torch.float64)
+    if isinstance(number, Tensor):
+        return number.detach().cpu().to(torch.float64)  # moved first: not every device has float64
+    return torch.tensor(number, dtype=torch.float64)
 
 
 def plain(numbers: Any) -> Any:

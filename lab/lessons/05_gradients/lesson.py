@@ -174,9 +174,7 @@ x_squared, y_cubed = x**2, y**3
 z = x_squared + y_cubed
 graph = walk(z, x=x, y=y, z=z, **{"x²": x_squared, "y³": y_cubed})
 z.backward()
-print(
-    f"z = x² + y³ = {z.item():g}. Its graph, from the result to the leaves:"
-)
+print(f"z = x² + y³ = {z.item():g}, its graph from result to leaves:")
 print(graph)
 check_gradient("∂z/∂x = 2x", x.grad, 2 * x0)
 check_gradient("∂z/∂y = 3y²", y.grad, 3 * y0 * y0)
@@ -192,15 +190,10 @@ picture("graph", draw_graph(graph))
 # weights here are random, so nobody could have typed the answer.
 
 # %%
-generator = torch.Generator().manual_seed(
-    seed
-)  # on the CPU, so that every device gets the same numbers
-w = torch.rand(3, generator=generator, dtype=torch.float64).to(**where)
-v = (
-    torch.rand(3, generator=generator, dtype=torch.float64)
-    .to(**where)
-    .requires_grad_()
-)
+# Drawn on the CPU, so that every device gets the same numbers.
+generator = torch.Generator().manual_seed(seed)
+w, v = torch.rand(2, 3, generator=generator, dtype=torch.float64).to(**where)
+v.requires_grad_()
 f = (w * v).sum()
 f.backward()
 for i, subscript in enumerate("₁₂₃"):

@@ -1,0 +1,62 @@
+# Every target sets the lab up first, which costs nothing once it is done. Variables are shown by `make help`.
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help setup ready lock lesson exercises notebooks jupyter doctor test lint bench clean
+
+# The one address named here: where torch's CPU wheels are. Empty means nowhere but pip's own settings.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+export TORCH_INDEX
+
+VARIANT ?= auto
+BIN := .venv/bin
+quote = '$(subst ','\'',$(1))'
+parameters = $(foreach p,$(P),-p $(call quote,$(p))) $(if $(X),-p $(call quote,x=$(X))) $(if $(Y),-p $(call quote,y=$(Y)))
+options = $(strip $(parameters) $(if $(DEVICE),--device $(call quote,$(DEVICE))) \
+  $(if $(DTYPE),--dtype $(call quote,$(DTYPE))) $(if $(SEED),--seed $(call quote,$(SEED))))
+NOTEBOOK ?= $(if $(options),notebooks/05_gradients.ipynb,notebooks/*.ipynb)
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: ## make .venv: VARIANT=auto|cpu|cuda PYTHON=python3.12
+	@sh requirements/setup.sh $(call quote,$(VARIANT))
+
+# The same without its closing line: what a target prints is its own.
+ready:
+	@sh requirements/setup.sh $(call quote,$(VARIANT)) >/dev/null
+
+lesson: ready ## the lesson in the terminal: X=3 Y=1 P="lr=0.1" DEVICE=cuda DTYPE=float64 SEED=1 LESSON=05
+	@$(BIN)/lab lesson $(if $(LESSON),$(call quote,$(LESSON))) $(options) $(ARGS)
+
+exercises: ready ## the next exercise, judged: SOLUTIONS=1 judges the solutions instead
+	@$(BIN)/lab exercises $(if $(SOLUTIONS),--solutions) $(ARGS)
+
+notebooks: ready ## run every notebook, or with X=3 … the lesson's, or NOTEBOOK=file, into outputs/
+	@$(BIN)/lab run $(NOTEBOOK) $(options) $(ARGS)
+
+jupyter: ready ## open the notebooks in a browser, on this machine only
+	@$(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir notebooks $(ARGS)
+
+doctor: ready ## say what this machine has, and what is wrong with it
+	@$(BIN)/lab doctor $(ARGS)
+
+test: ready ## run the tests: ARGS="-k setup"
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: ready ## check format, style, types, notebooks, scripts and workflow
+	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
+	@$(BIN)/mypy && find lab/lessons -path '*/exercises/*.py' -exec $(BIN)/mypy {} +
+	@$(BIN)/lab notebooks --check
+	@$(BIN)/shellcheck requirements/*.sh .ci/run
+	@$(BIN)/yamllint --strict .github && $(BIN)/zizmor --offline --quiet .github
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+
+bench: ready ## time the lesson's start
+	@$(BIN)/python bench/lesson_startup.py $(ARGS)
+
+lock: ready ## pin what pyproject.toml asks for: UPGRADE=1 moves every pin but torch's
+	@sh requirements/lock.sh $(ARGS)
+
+clean: ## remove outputs and caches; keep workspace/ and .venv
+	@rm -rf outputs .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	@find lab tests bench -name __pycache__ -type d -exec rm -rf {} +

@@ -1,0 +1,169 @@
+"""Results on disk: written in private, published by one rename, never half there.
+
+::
+
+    outputs/<subject>/<key>/        one result; a repetition of the same key is <key>-2, <key>-3, …
+    outputs/<subject>/latest        a link to the newest, swapped atomically
+    outputs/.partial-…/             being written; left behind only by a kill, removed by a later run
+
+A key is the digest of all that a result depends on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from lab.errors import StorageError
+
+PARTIAL = ".partial-"
+ORPHAN_AGE = 60.0  # seconds; younger ones may belong to a process that has yet to take its lock
+
+
+def digest(material: Any) -> str:
+    """Return 16 hexadecimal digits of the SHA-256 of plain data in canonical JSON, or of bytes."""
+    raw = material if isinstance(material, bytes) else _encode(write_json(material))
+    return hashlib.sha256(raw).hexdigest()[:16]
+
+
+def write_json(data: Any) -> str:
+    """Return strict JSON in one canonical form (sorted keys, two spaces, a final newline)."""
+    return json.dumps(data, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+@contextmanager
+def publishing(outputs: Path, subject: str, key: str) -> Iterator[Publication]:
+    """Hand out a private folder; when the block ends without an exception, publish what lies in it.
+
+    outputs: the store, made if need be. The folder appears as outputs/subject/key in one rename. On any
+    exception nothing appears and the private folder is removed.
+
+    Raises: StorageError where the store cannot be written, before the block starts wherever that can be known.
+    """
+    shelf = outputs / subject
+    with _storage_errors(shelf):
+        shelf.mkdir(parents=True, exist_ok=True)
+        if not os.access(shelf, os.W_OK):
+            raise PermissionError(None, "it is read-only or belongs to another user", str(shelf))
+        _sweep(outputs)
+        folder = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=outputs))
+    lock = _lock_of(folder)
+    try:
+        with _storage_errors(outputs):
+            lock.acquire()
+        publication = Publication(folder)
+        yield publication
+        with _storage_errors(outputs):
+            publication.path = _publish(folder, shelf, key)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
+
+
+class Publication:
+    """A result on its way. folder: where to write it. path: where it lies once published, else None."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path: Path | None = None
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a text file into the result. Raises: StorageError."""
+        path = self.folder / name
+        with _storage_errors(path):
+            path.write_bytes(_encode(text))
+        return path
+
+
+def _encode(text: str) -> bytes:
+    r"""Return UTF-8; a lone surrogate, which has none, becomes ``\udcff``, which in JSON stands for the same."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _publish(folder: Path, shelf: Path, key: str) -> Path:
+    """Rename the folder to the first free name for the key and point ``latest`` at it."""
+    folder.chmod(0o755)  # mkdtemp's is 0o700
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            _sync(Path(parent, name))
+        _sync(Path(parent))
+    number = 1
+    while True:
+        path = shelf / (key if number == 1 else f"{key}-{number}")
+        try:
+            folder.rename(path)  # fails where a result is: a rename never replaces a folder that has files
+            break
+        except OSError:
+            if not path.exists():
+                raise
+            number += 1
+    try:
+        _sync(shelf)
+        _swap_link(shelf / "latest", path.name)
+    except OSError:
+        path.rename(folder)  # whoever is told that it failed finds nothing
+        raise
+    return path
+
+
+def _swap_link(link: Path, target: str) -> None:
+    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=link.parent.parent) as temporary:
+        new = Path(temporary, link.name)
+        new.symlink_to(target)
+        new.replace(link)
+
+
+def _lock_of(folder: Path) -> FileLock:
+    """Return the lock that is held as long as a partial folder is being written."""
+    return FileLock(f"{folder}.lock")
+
+
+def _sweep(outputs: Path) -> None:
+    """Remove what killed processes left: partial folders and locks that are old and that nobody holds."""
+    folders = {path.with_name(path.name.removesuffix(".lock")) for path in outputs.glob(f"{PARTIAL}*")}
+    for folder in folders:
+        lock = _lock_of(folder)
+        with suppress(Timeout, OSError):
+            newest = max(p.lstat().st_mtime for p in (folder, Path(lock.lock_file)) if p.exists())
+            if time.time() - newest > ORPHAN_AGE:
+                with lock.acquire(blocking=False):
+                    shutil.rmtree(folder, ignore_errors=True)
+                    Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Flush a file or a folder to the disk, so that a crash after the rename finds it whole."""
+    mode = path.lstat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        return  # a link or a pipe that a cell made: opening it would fail, or wait for ever
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _storage_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError into one StorageError that says who may not write where, or that the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        who = f"user {os.getuid()}" if hasattr(os, "getuid") else "this user"
+        raise StorageError(
+            f"Could not write {error.filename or path} as {who}: {error.strerror}.",
+            "Expected a folder that this user may write to, on a disk that has room.",
+            "Free some space, give this user the folder (chown), or name another with '--outputs FOLDER'.",
+        ) from None
