@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -112,6 +113,9 @@ def _raise_terminated(signum: int, frame: object) -> NoReturn:
 def main() -> None:
     """Run the command line. A mistake becomes one message on stderr and its exit code, never a traceback."""
     signal.signal(signal.SIGTERM, _raise_terminated)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without ✓ shows ? in its place
     try:
         # Not in standalone mode, in which an interrupt would end as "Aborted!" with exit code 1.
         sys.exit(app(prog_name="lab", standalone_mode=False) or 0)

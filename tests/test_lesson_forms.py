@@ -34,7 +34,18 @@ sys.meta_path.insert(0, Refuse())
 sys.argv = [{path!r}]
 runpy.run_path({path!r}, run_name="__main__")
 """
-REFUSED = ("matplotlib", "rich", "pydantic", "typer", "numpy", "jupytext", "nbformat", "papermill", "IPython", "filelock")
+REFUSED = (
+    "matplotlib",
+    "rich",
+    "pydantic",
+    "typer",
+    "numpy",
+    "jupytext",
+    "nbformat",
+    "papermill",
+    "IPython",
+    "filelock",
+)
 
 
 def performed(lesson: Lesson, **given: object) -> Record:
@@ -105,7 +116,9 @@ def test_every_gradient_of_a_lesson_meets_its_reference(lesson: Lesson, device: 
 
 # Zero, extremes, a cancelling sum (2x + 3x² at -2/3), a subnormal in float16, an overflowing value in float16.
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("x", "y"), [(0, 0), (-100, 100), (-2 / 3, 1e-5), (1e-30, -1e-30), (33.3, -77.7), (-1.5, 0.25)])
+@pytest.mark.parametrize(
+    ("x", "y"), [(0, 0), (-100, 100), (-2 / 3, 1e-5), (1e-30, -1e-30), (33.3, -77.7), (-1.5, 0.25)]
+)
 def test_lesson_05_is_right_wherever_it_may_be_asked(dtype: str, x: float, y: float) -> None:
     lesson = find_lesson("05")
     record = performed(lesson, x=x, y=y, dtype=dtype, seed=3, device="cpu")
@@ -115,7 +128,7 @@ def test_lesson_05_is_right_wherever_it_may_be_asked(dtype: str, x: float, y: fl
 def test_lesson_05_gives_the_numbers_of_its_source() -> None:
     record = performed(find_lesson("05"), device="cpu")
     values = [c["value"] for c in record.comparisons if "∂v" not in c["name"]]
-    assert values == [4, 4, 27, 4, 16, 12, 4]
+    assert values == [4, 4, 27, 4, 16, 12, 4]  # 2x; 2x, 3y²; 2x, 2x + 3x², 3x²; c = x²
 
 
 def test_another_seed_gives_another_linear_function() -> None:

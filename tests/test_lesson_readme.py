@@ -1,5 +1,6 @@
 """The text of every lesson: its code runs, prints what the text says it prints, and its links lead somewhere."""
 
+import ast
 import contextlib
 import io
 import re
@@ -27,6 +28,7 @@ SECTIONS = [
 ]
 FENCE = re.compile(r"^```(?P<language>\w+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 PRINTS = "# prints "
+LANGUAGES = {"python", "output", "sh"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,9 @@ class Block:
     def comments(self) -> list[str]:
         """What its own comments say that it prints."""
         tokens = tokenize.generate_tokens(io.StringIO(self.source).readline)
-        return [t.string.removeprefix(PRINTS) for t in tokens if t.type == tokenize.COMMENT and PRINTS in t.string]
+        return [
+            t.string.removeprefix(PRINTS) for t in tokens if t.type == tokenize.COMMENT and t.string.startswith(PRINTS)
+        ]
 
     @property
     def promised(self) -> list[str]:
@@ -52,19 +56,22 @@ class Block:
 
 def read_blocks(text: str) -> list[Block]:
     """Read the python blocks of a text in their order, each with the output block right after it."""
+    fences = list(FENCE.finditer(text))
+    assert text.count("```") == 2 * len(fences), "a code block is indented, not closed or without a language"
+    assert {fence["language"] for fence in fences} <= LANGUAGES, "a code block is in a language that nothing checks"
     blocks = []
-    shown = 0
-    for fence, following in pairwise([*FENCE.finditer(text), None]):
+    for fence, following in pairwise([*fences, None]):
+        output = following["body"] if following and _shows(fence, following) else None
         if fence["language"] == "python":
-            adjoins = (
-                following and following["language"] == "output" and not text[fence.end() : following.start()].strip()
-            )
-            shown += bool(adjoins)
-            line = text.count("\n", 0, fence.start("body")) + 1
-            blocks.append(Block(fence["body"], line, following["body"] if adjoins else None))
-    assert len(blocks) == text.count("```python"), "a python block is indented or not closed, so that it would not run"
+            blocks.append(Block(fence["body"], text.count("\n", 0, fence.start("body")) + 1, output))
+    shown = sum(block.output is not None for block in blocks)
     assert shown == text.count("```output"), "an output block does not follow the python block that prints it"
     return blocks
+
+
+def _shows(fence: re.Match[str], following: re.Match[str]) -> bool:
+    """Say whether the following block is the output of this one: nothing but space lies between them."""
+    return following["language"] == "output" and not fence.string[fence.end() : following.start()].strip()
 
 
 def run_block(block: Block, *, file: str) -> list[str]:
@@ -80,7 +87,8 @@ def check_block(block: Block, *, file: str = "README.md") -> None:
     """Run a block; fail unless it prints exactly what the text says, or prints nothing and asserts something."""
     printed = run_block(block, file=file)
     assert printed == block.promised, f"{file}:{block.line} prints {printed}, but the text says {block.promised}"
-    assert printed or "assert " in block.source, f"{file}:{block.line} neither prints nor asserts anything"
+    asserts = any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(block.source)))
+    assert printed or asserts, f"{file}:{block.line} neither prints nor asserts anything"
 
 
 def outside_fences(text: str) -> str:
@@ -256,10 +264,12 @@ def test_blocks_share_no_names():
     [
         "1. first\n   ```python\n   print(1)  # prints 2\n   ```\n",
         "```python\nprint(1)  # prints 2\n",
+        "```py\nprint(1)  # prints 2\n```\n",
+        "```\nprint(1)  # prints 2\n```\n",
         "```python\nprint(1)  # prints 1\n```\n\nIt prints:\n\n```output\n2\n```\n",
         "```output\n2\n```\n",
     ],
-    ids=["indented", "not closed", "output further down", "output of nothing"],
+    ids=["indented", "not closed", "another language", "no language", "output further down", "output of nothing"],
 )
 def test_a_block_that_would_escape_is_refused(text: str):
     with pytest.raises(AssertionError, match="block"):

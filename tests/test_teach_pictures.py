@@ -53,9 +53,7 @@ def test_boxes_do_not_overlap_and_lie_in_the_picture() -> None:
     total = (parts[0] + parts[1]) * (parts[2] - parts[3])
     svg = ElementTree.fromstring(draw_graph(walk(total, x=x)))
     width, height = float(svg.get("width")), float(svg.get("height"))
-    boxes = [
-        [float(r.get(k)) for k in ("x", "y", "width", "height")] for r in svg.iter(f"{SVG}rect") if r.get("rx")
-    ]
+    boxes = [[float(r.get(k)) for k in ("x", "y", "width", "height")] for r in svg.iter(f"{SVG}rect") if r.get("rx")]
     assert len(boxes) == 8
     for i, (x1, y1, w1, h1) in enumerate(boxes):
         assert 0 <= x1 <= x1 + w1 <= width

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from lab.errors import LabError
-from lab.teach.stage import Stage, check_gradient, claim, comparison_line, on_stage, picture
+from lab.teach.stage import Stage, check_gradient, claim, claim_raises, comparison_line, on_stage, picture
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def stage():
 
 def test_a_gradient_is_shown_beside_its_reference_and_recorded(stage: Stage, capsys) -> None:
     check_gradient("dy/dx = 2x", torch.tensor(4.0), 4.0)
-    assert capsys.readouterr().out.split() == "✓ dy/dx = 2x autograd 4 exact 4 0 ulp".split()
+    assert capsys.readouterr().out.split() == ["✓", "dy/dx", "=", "2x", "autograd", "4", "exact", "4", "0", "ulp"]
     assert stage.record.comparisons[0]["value"] == 4.0
     assert stage.record.comparisons[0]["verdict"] == "pass"
 
@@ -36,6 +36,15 @@ def test_a_false_claim_is_shown_recorded_and_raised(stage: Stage, capsys) -> Non
         claim("two is odd", False)
     assert [c["holds"] for c in stage.record.claims] == [True, False]
     assert capsys.readouterr().out == "  ✓ two is even\n  ✗ two is odd\n"
+
+
+def test_a_refusal_is_a_claim_with_the_answer_of_torch(stage: Stage, capsys) -> None:
+    claim_raises("integers cannot track", lambda: torch.tensor([1], requires_grad=True))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "  ✓ integers cannot track"
+    assert lines[1].startswith("    torch: Only Tensors of floating point")
+    with pytest.raises(LabError, match="floats cannot track"):
+        claim_raises("floats cannot track", lambda: torch.tensor([1.0], requires_grad=True))
 
 
 def test_pictures_are_recorded_and_a_missing_one_is_said(stage: Stage, capsys) -> None:

@@ -6,8 +6,10 @@ results and the notebook's run record are written from, and the stage shows it i
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -136,6 +138,21 @@ def claim(sentence: str, holds: bool) -> None:
             "Every claim of a lesson holds for every parameter it accepts.",
             "Type 'lab doctor' and report what it prints together with the parameters.",
         )
+
+
+def claim_raises(sentence: str, action: Callable[[], object]) -> None:
+    """Show what PyTorch answers to an action that it refuses, the first sentence of it, as a claim.
+
+    Raises: LabError where the action is not refused.
+    """
+    try:
+        action()
+    except RuntimeError as error:
+        claim(sentence, True)
+        answer = re.split(r"[.(] ?", str(error), maxsplit=1)[0].strip()
+        print(textwrap.fill(f"torch: {answer}", 80, initial_indent="    ", subsequent_indent=" " * 11))
+    else:
+        claim(sentence, False)
 
 
 def picture(name: str, svg: str | None) -> None:

@@ -14,9 +14,9 @@ run_as_script(__file__)
 #
 # Training a neural network means asking one question over and over: *if I
 # nudge this number, how does the loss move?* The answer is a derivative.
-# PyTorch computes it for every parameter at once, exactly, by recording what
-# you do to tensors and walking the recording backwards. This lesson looks at
-# that machinery piece by piece.
+# PyTorch computes it for every parameter at once, by exact rules and up to
+# rounding: it records what you do to tensors and walks the recording
+# backwards. This lesson looks at that machinery piece by piece.
 #
 # Every gradient below stands beside its closed form, with the distance in
 # *ulps* (units in the last place: the gap between neighbouring floating point
@@ -36,6 +36,7 @@ from lab.device import check_dtype, resolve_device
 from lab.teach.show import (
     check_gradient,
     claim,
+    claim_raises,
     draw_bars,
     draw_convergence,
     draw_graph,
@@ -78,10 +79,10 @@ claim("before any backward(), .grad is None and not 0", x.grad is None)
 # %%
 plain.requires_grad_()
 claim("requires_grad_() switches tracking on later", plain.requires_grad)
-try:
-    torch.tensor([1, 2, 3], requires_grad=True)
-except RuntimeError as error:
-    print(f"integers: {error}")
+claim_raises(
+    "a tensor of integers cannot track",
+    lambda: torch.tensor([1, 2, 3], requires_grad=True),
+)
 
 # %% [markdown]
 # ## 2. The computational graph
@@ -106,21 +107,20 @@ claim(
 source, _ = y.grad_fn.next_functions[0]
 print(f"y.grad_fn.next_functions[0] = {source.name()}")
 claim("the walk from y ends at x itself", source.variable is x)
+print(walk(y, x=x, y=y))
 
 # %% [markdown]
 # ## 3. Gradients with `backward()`
 #
 # `y.backward()` walks the graph from y to the leaves. At every node it
 # multiplies what arrived by the local derivative: the chain rule, one
-# operation at a time. For y = x² the closed form is dy/dx = 2x.
+# operation at a time. It starts from a single number, because a gradient says
+# how *one* number moves. For y = x² the closed form is dy/dx = 2x.
 
 # %%
 y.backward()
 check_gradient("dy/dx = 2x", x.grad, 2 * x0)
-claim(
-    "the gradient has the shape of the tensor it belongs to",
-    x.grad.shape == x.shape,
-)
+claim_raises("a graph can be walked once: then it is freed", y.backward)
 picture(
     "tangent", draw_tangent(lambda t: t * t, x.grad.item(), x0, name="y = x²")
 )
@@ -137,17 +137,18 @@ def square(t: float) -> float:
     return t * t
 
 
+gradient = x.grad.item()
 steps = [10.0**-k for k in range(1, 13)]
 differences = [(square(x0 + h) - square(x0)) / h for h in steps]
-errors = [abs(difference - 2 * x0) for difference in differences]
+errors = [abs(difference - gradient) for difference in differences]
 print("in float64, whatever the dtype of the lesson:")
 print("  step h    finite difference      its error")
-for h, difference, error in zip(
-    steps[::2], differences[::2], errors[::2], strict=True
-):
+for h, difference, error in zip(steps, differences, errors, strict=True):
     print(f"  {h:<8.0e}  {difference:<20.12g}   {error:.1e}")
 best = min(range(len(steps)), key=errors.__getitem__)
 print(f"nearest: an error of {errors[best]:.1e} with h = {steps[best]:.0e}")
+if errors[-1] > errors[best]:
+    print("smaller steps are worse again: the subtraction loses its digits")
 shrunk = errors[0] / errors[2]
 claim(
     f"a 100 times smaller step, a {shrunk:.0f} times smaller error",
@@ -174,6 +175,8 @@ x_squared, y_cubed = x**2, y**3
 z = x_squared + y_cubed
 graph = walk(z, x=x, y=y, z=z, **{"x²": x_squared, "y³": y_cubed})
 z.backward()
+if not z.isfinite():
+    print(f"(z overflows {dtype}. Its derivatives do not.)")
 print(f"z = x² + y³ = {z.item():g}, its graph from result to leaves:")
 print(graph)
 check_gradient("∂z/∂x = 2x", x.grad, 2 * x0)
@@ -193,26 +196,31 @@ picture("graph", draw_graph(graph))
 # Drawn on the CPU, so that every device gets the same numbers.
 generator = torch.Generator().manual_seed(seed)
 w, v = torch.rand(2, 3, generator=generator, dtype=torch.float64).to(**where)
-v.requires_grad_()
-f = (w * v).sum()
-f.backward()
-for i, subscript in enumerate("₁₂₃"):
-    check_gradient(f"∂f/∂v{subscript} = w{subscript}", v.grad[i], w[i])
+for point in (v, 100 * v - 50):
+    v = point.detach().clone().requires_grad_()
+    (w * v).sum().backward()
+    print("v =", [round(number, 3) for number in v.tolist()])
+    for i, subscript in enumerate("₁₂₃"):
+        check_gradient(f"∂f/∂v{subscript} = w{subscript}", v.grad[i], w[i])
+claim("a gradient has the shape of its tensor", v.grad.shape == v.shape)
 
 # %% [markdown]
 # ## 5. Gradients accumulate
 #
 # `backward()` does not set `.grad`, it **adds** to it. That is on purpose: a
-# parameter used twice, or a batch too large for one pass, needs the sum over
-# all its uses. It also means that a training loop must clear `.grad` before
-# the next step, or yesterday's gradients join today's.
+# batch too large for one pass, or several losses that share a parameter, need
+# the sum. It also means that a training loop must clear `.grad` before the
+# next step, or yesterday's gradients join today's.
+#
+# Where two addends nearly cancel, the error below is judged against the
+# addends, since it is they that were rounded, and not against the small sum.
 
 # %%
 x = torch.tensor(x0, **where, requires_grad=True)
 (x**2).backward()
 first = x.grad.item()
 check_gradient("after x²: 2x", x.grad, 2 * x0)
-buffer = x.grad
+alias = x.grad
 
 (x**3).backward()
 terms = abs(2 * x0) + abs(
@@ -220,15 +228,16 @@ terms = abs(2 * x0) + abs(
 )  # how large the addends are, since they may cancel
 check_gradient("then x³: 2x + 3x²", x.grad, 2 * x0 + 3 * x0 * x0, scale=terms)
 accumulated = x.grad.item()
+print(f"alias held {first:g} and now holds {alias.item():g}")
 claim(
-    ".grad is one object that changes: an alias changes with it",
-    buffer is x.grad,
+    ".grad is one object, and whoever holds it sees it change",
+    alias is x.grad,
 )
 
 x.grad.zero_()
 (x**3).backward()
 check_gradient("zero_(), x³: 3x²", x.grad, 3 * x0 * x0)
-claim("zero_() clears that object in place", buffer is x.grad)
+claim("zero_() clears that object in place", alias is x.grad)
 picture(
     "accumulation",
     draw_bars(
@@ -304,13 +313,14 @@ for name, compute in ways.items():
     result = compute(vector)
     tracks, inference = result.requires_grad, result.is_inference()
     print(f"  {name:<25} {saved[name]:>6}  {tracks!s:<6}  {inference}")
+claim("under no_grad() nothing is saved", saved["no_grad()"] == 0)
 claim(
-    "under no_grad() nothing is saved and the result does not track",
-    saved["no_grad()"] == 0,
+    "... and the result does not track",
+    not chain_without_grad(vector).requires_grad,
 )
 claim(
-    "recorded, every multiplication keeps its operands",
-    saved["recorded"] >= 20 * vector.numel(),
+    "recorded, each step saves three tensors: cos one, the product two",
+    saved["recorded"] == 3 * 10 * vector.numel(),
 )
 
 # %% [markdown]
@@ -322,7 +332,8 @@ claim(
 #   before has been recorded all the same: the table shows that detaching
 #   *after* a computation saves no memory.
 # * `torch.inference_mode()` goes further than `no_grad()`: its tensors may
-#   never enter a graph again.
+#   not be saved for a backward pass, so most operations that mix them with
+#   tracked tensors are refused.
 
 # %%
 x = torch.tensor(x0, **where, requires_grad=True)
@@ -339,15 +350,29 @@ claim(
     x.detach().data_ptr() == x.data_ptr(),
 )
 claim(
-    "saved with detach() after the chain: as much as recorded",
+    "detach() after the chain: as much saved as recorded",
     saved["chain(v).detach()"] == saved["recorded"],
 )
 with torch.inference_mode():
     sealed = x.detach() ** 2
-try:
-    (sealed * x).backward()
-except RuntimeError as error:
-    print(f"inference tensor: {str(error).partition('. ')[0]}")
+claim_raises(
+    "an inference tensor is not saved for backward", lambda: sealed * x
+)
+
+# %% [markdown]
+# And this is where training needs `no_grad()`: a step changes a parameter in
+# place, and a step is nothing to differentiate.
+
+
+# %%
+def step(parameter: torch.Tensor) -> None:
+    parameter -= 0.1 * parameter.grad
+
+
+claim_raises("a tracked leaf refuses to be changed in place", lambda: step(x))
+with torch.no_grad():
+    step(x)
+claim("under no_grad() the step is made, and x is still a leaf", x.is_leaf)
 
 # %% [markdown]
 # ## What to take along
