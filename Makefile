@@ -10,9 +10,10 @@ export TORCH_INDEX
 VARIANT ?= auto
 BIN := .venv/bin
 quote = '$(subst ','\'',$(1))'
-parameters = $(foreach p,$(P),-p $(call quote,$(p))) $(if $(X),-p $(call quote,x=$(X))) $(if $(Y),-p $(call quote,y=$(Y)))
-options = $(strip $(parameters) $(if $(DEVICE),--device $(call quote,$(DEVICE))) \
+conditions = $(strip $(if $(DEVICE),--device $(call quote,$(DEVICE))) \
   $(if $(DTYPE),--dtype $(call quote,$(DTYPE))) $(if $(SEED),--seed $(call quote,$(SEED))))
+parameters = $(foreach p,$(P),-p $(call quote,$(p))) $(if $(X),-p $(call quote,x=$(X))) $(if $(Y),-p $(call quote,y=$(Y)))
+options = $(strip $(parameters) $(conditions))
 NOTEBOOK ?= $(if $(options),notebooks/05_gradients.ipynb,notebooks/*.ipynb)
 
 help: ## show this list
@@ -25,19 +26,20 @@ setup: ## make .venv: VARIANT=auto|cpu|cuda PYTHON=python3.12
 ready:
 	@sh requirements/setup.sh $(call quote,$(VARIANT)) >/dev/null
 
-lesson: ready ## the lesson in the terminal: X=3 Y=1 P="lr=0.1" DEVICE=cuda DTYPE=float64 SEED=1 LESSON=05
+lesson: ready ## the lesson: X=3 Y=1 DEVICE=cuda DTYPE=float64 SEED=1
 	@$(BIN)/lab lesson $(if $(LESSON),$(call quote,$(LESSON))) $(options) $(ARGS)
 
-exercises: ready ## the next exercise, judged: SOLUTIONS=1 judges the solutions instead
-	@$(BIN)/lab exercises $(if $(SOLUTIONS),--solutions) $(ARGS)
+exercises: ready ## your answers, judged; SOLUTIONS=1: the solutions
+	@$(BIN)/lab exercises $(if $(LESSON),$(call quote,$(LESSON))) $(if $(SOLUTIONS),--solutions) $(conditions) $(ARGS)
 
-notebooks: ready ## run every notebook, or with X=3 … the lesson's, or NOTEBOOK=file, into outputs/
+notebooks: ready ## run the notebooks into outputs/: X=3 … or NOTEBOOK=file
 	@$(BIN)/lab run $(NOTEBOOK) $(options) $(ARGS)
 
-jupyter: ready ## open the notebooks in a browser, on this machine only
-	@$(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir notebooks $(ARGS)
+jupyter: ready ## the notebooks in JupyterLab, on this machine only
+	@$(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir notebooks \
+	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(ARGS)
 
-doctor: ready ## say what this machine has, and what is wrong with it
+doctor: ready ## what results depend on here: devices, versions, switches
 	@$(BIN)/lab doctor $(ARGS)
 
 test: ready ## run the tests: ARGS="-k setup"
@@ -54,7 +56,7 @@ lint: ready ## check format, style, types, notebooks, scripts and workflow
 bench: ready ## time the lesson's start
 	@$(BIN)/python bench/lesson_startup.py $(ARGS)
 
-lock: ready ## pin what pyproject.toml asks for: UPGRADE=1 moves every pin but torch's
+lock: ready ## pin what pyproject.toml asks for; UPGRADE=1 moves the pins
 	@sh requirements/lock.sh $(ARGS)
 
 clean: ## remove outputs and caches; keep workspace/ and .venv

@@ -5,15 +5,21 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from lab import __version__
 from lab.errors import INTERRUPTED, TERMINATED, LabError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lab.practise import Judgement
 
 app = typer.Typer(
     help="Learn how PyTorch computes gradients, practise until it sticks, prove that your machine computes them right.",
@@ -41,6 +47,17 @@ def _given(parameters: list[str] | None, **options: str | int | None) -> dict[st
     return {**split_assignments(parameters or ()), **{k: v for k, v in options.items() if v is not None}}
 
 
+def _console(*, stderr: bool) -> Console:
+    """Return a rich console, plain where it is piped or NO_COLOR is set."""
+    from rich.console import Console
+
+    class Quiet(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich would exit with 1; main knows better
+
+    return Quiet(stderr=stderr, highlight=False)
+
+
 def _print_json(data: Any) -> None:
     from lab.store import write_json
 
@@ -58,16 +75,15 @@ def lesson(
     json: Json = False,
 ) -> None:
     """Narrate a lesson: prose, code, and each gradient beside its reference."""
-    from rich.console import Console
-
     from lab.parameters import validate_parameters
     from lab.teach.lessons import find_lesson
 
     found = find_lesson(name)
     given = _given(parameter, device=device, dtype=dtype, seed=seed)
     parameters = validate_parameters(found.parameters, given, where=f"lesson {found.name}")
-    console = Console(stderr=json, highlight=False)
-    console.print(f"lab lesson {found.name}: {', '.join(f'{k} = {v}' for k, v in parameters.items())}", style="bold")
+    console = _console(stderr=json)
+    console.print(f"lab lesson {found.name}", style="bold")
+    console.print(", ".join(f"{name} = {value}" for name, value in parameters.items()))
     # torch is imported from here on, after the first line and every complaint about an argument.
     from lab.device import check_dtype, resolve_device
     from lab.teach.narrate import narrate
@@ -83,6 +99,119 @@ def lesson(
     console.print(f"\n{count}.\nPictures and lesson.json: {folder}", soft_wrap=True)
     if json:
         _print_json(result)
+
+
+@app.command()
+def exercises(
+    name: Annotated[
+        str, typer.Argument(help="The lesson's number or name; the first without.", show_default=False)
+    ] = "",
+    solutions: Annotated[
+        bool, typer.Option("--solutions", help="Judge the reference solutions; exit 1 if one fails.")
+    ] = False,
+    workspace: Annotated[Path, typer.Option("--workspace", help="Where your attempts are.")] = Path("workspace"),
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    seed: SeedOption = None,
+    json: Json = False,
+) -> None:
+    """Judge your attempts: what is solved, and what is wrong with the first that is not."""
+    import random
+
+    from lab.practise import Conditions, discover_exercises, judge_all, prepare_workspace
+    from lab.teach.lessons import find_lesson
+
+    folder = find_lesson(name).folder
+    # Fresh numbers each time, so that an answer made for the last ones is not an answer.
+    seed = random.SystemRandom().randrange(2**31) if seed is None else seed
+    conditions = Conditions(seed, dtype or "float32", device or "cpu")
+    if not solutions:
+        prepare_workspace(discover_exercises(folder), workspace)
+    judgements = judge_all(folder, workspace, conditions, solutions=solutions)
+    if json:
+        _print_json({"exercises": [judgement.to_json() for judgement in judgements]})
+    _show_judgements(_console(stderr=json), judgements, seed)
+    if solutions and not all(judgement.solved for judgement in judgements):
+        sys.exit(1)
+
+
+def _show_judgements(console: Console, judgements: list[Judgement], seed: int) -> None:
+    from rich.text import Text
+
+    solved = sum(judgement.solved for judgement in judgements)
+    console.print(f"{solved}/{len(judgements)} solved", style="bold")
+    for judgement in judgements:
+        sign, style = {"solved": ("✓", "green"), "wrong": ("✗", "red")}.get(judgement.status, ("·", "dim"))
+        console.print(Text(f"  {sign} {judgement.title}", style=style))
+    first = next((judgement for judgement in judgements if not judgement.solved), None)
+    if first is None:
+        return
+    console.print(f"\n{first.title}: {first.status}", style="bold")
+    printed = "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in first.output)
+    for paragraph in (printed, first.diagnosis, first.hint and f"Hint: {first.hint}"):
+        if paragraph:
+            console.print(Text(paragraph.rstrip()))
+    if first.status == "wrong":
+        console.print(f"The same numbers again: {_typed()} exercises --seed {seed}", style="dim")
+
+
+@app.command()
+def run(
+    notebooks: Annotated[list[Path], typer.Argument(help="The notebooks to run, one after another.")],
+    parameter: Given = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    seed: SeedOption = None,
+    outputs: Outputs = Path("outputs"),
+    timeout: Annotated[float | None, typer.Option("--timeout", min=0, help="Seconds for each notebook.")] = None,
+    json: Json = False,
+) -> None:
+    """Run notebooks through papermill; what came of each is published under outputs/ with its run.json."""
+    from lab.run import execute_plan, plan_run
+
+    given = _given(parameter, device=device, dtype=dtype, seed=seed)
+    # All of them are read and validated before the first kernel starts.
+    plans = [plan_run(notebook, given) for notebook in notebooks]
+    failures = []
+    records = []
+    for plan in plans:
+        result = execute_plan(plan, outputs=outputs, limit=timeout)
+        records.append(result.record)
+        print(f"{result.status:<10} {plan.notebook.path} → {result.path}", file=sys.stderr if json else sys.stdout)
+        if result.failure:
+            failures.append(result.failure)
+    if json:
+        _print_json({"runs": records})
+    if failures:
+        raise failures[0]
+
+
+@app.command()
+def notebooks(
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if one is out of date.")] = False,
+    folder: Annotated[Path, typer.Option("--folder", help="Where notebooks are.")] = Path("notebooks"),
+) -> None:
+    """Generate the notebooks from the lessons and the exercises."""
+    from lab.practise import exercises_as_percent
+    from lab.teach.lessons import discover_lessons
+    from lab.teach.notebook import notebook_from_percent, stale_notebooks
+
+    sources = {}
+    for lesson in discover_lessons():
+        sources[folder / f"{lesson.name}.ipynb"] = lesson.source.read_text("utf-8")
+        sources[folder / f"{lesson.number}_exercises.ipynb"] = exercises_as_percent(lesson.folder)
+    texts = {path: notebook_from_percent(source) for path, source in sources.items() if source}
+    stale = stale_notebooks(texts)
+    if check and stale:
+        raise LabError(
+            f"Out of date: {', '.join(map(str, stale))}.",
+            "Expected what their sources generate, outputs stripped.",
+            "Type 'lab notebooks' and commit them.",
+        )
+    for path in stale:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(texts[path], encoding="utf-8")
+        print(f"wrote {path}")
 
 
 @app.command()
@@ -134,8 +263,13 @@ def main() -> None:
 def _fail(message: str, exit_code: int) -> NoReturn:
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.flush()
-    print(f"lab: {message}", file=sys.stderr)
+    print("lab: " + message.replace("'lab ", f"'{_typed()} "), file=sys.stderr)
     sys.exit(exit_code)
+
+
+def _typed() -> str:
+    """Return what to type for this command: ``lab``, or its path where it is not on the search path."""
+    return "lab" if shutil.which("lab") else os.path.relpath(sys.argv[0])
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.teach.lessons import LESSONS, Lesson
+from lab.lessons import LESSONS
+from lab.teach.lessons import Lesson
 
 ROOT = LESSONS.parent.parent
 READMES = sorted(LESSONS.glob("[0-9][0-9]_*/README.md"))

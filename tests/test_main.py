@@ -72,7 +72,7 @@ def test_help_lists_every_command(tmp_path: Path) -> None:
 def test_the_first_line_of_a_lesson_comes_before_torch(tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("raise SystemExit('torch was imported')", encoding="utf-8")
     answer = lab("lesson", "-p", "x=3", cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)})
-    assert answer.stdout.startswith("lab lesson 05_gradients: x = 3.0, y = 3.0, device = auto")
+    assert answer.stdout.startswith("lab lesson 05_gradients\nx = 3.0, y = 3.0, device = auto")
     assert "torch was imported" in answer.stderr
 
 

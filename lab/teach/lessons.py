@@ -8,10 +8,9 @@ from functools import cached_property
 from pathlib import Path
 
 from lab.errors import UsageError, did_you_mean
+from lab.lessons import LESSONS
 from lab.parameters import Parameter, read_parameters
 from lab.teach.cells import Cell, read_cells
-
-LESSONS = Path(__file__).resolve().parents[1] / "lessons"
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,11 @@ class Lesson:
     def name(self) -> str:
         """Such as 05_gradients."""
         return self.folder.name
+
+    @property
+    def number(self) -> str:
+        """Such as 05."""
+        return self.name.partition("_")[0]
 
     @property
     def source(self) -> Path:
@@ -57,8 +61,8 @@ def find_lesson(word: str, folder: Path = LESSONS) -> Lesson:
     """Return the lesson with this number or name; an empty word is the first. Raises: UsageError."""
     lessons = discover_lessons(folder)
     for lesson in lessons:
-        number, _, subject = lesson.name.partition("_")
-        if word in ("", lesson.name, number, number.lstrip("0"), subject):
+        subject = lesson.name.partition("_")[2]
+        if word in ("", lesson.name, lesson.number, lesson.number.lstrip("0"), subject):
             return lesson
     names = [lesson.name for lesson in lessons]
     raise UsageError(

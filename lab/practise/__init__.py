@@ -1,0 +1,39 @@
+"""Exercises: what the learner has is judged, and what is wrong with it is told from its values.
+
+What an exercise's file may import is named here, and what the command line and a notebook call. Needs no torch
+until there is something to judge.
+"""
+
+from lab.practise.discover import discover_exercises, find_exercise
+from lab.practise.exercise import Check, Exercise, Mistake
+from lab.practise.hint import hint_steps
+from lab.practise.judge import Conditions, check, judge_all, judge_attempts
+from lab.practise.judgement import Judgement, Status
+from lab.practise.percent import exercises_as_percent
+from lab.practise.stub import attempt_path, prepare_workspace
+from lab.practise.trial import AnswerError, Attempt, Trial, Values, describe, read_answer, read_number
+
+__all__ = [
+    "AnswerError",
+    "Attempt",
+    "Check",
+    "Conditions",
+    "Exercise",
+    "Judgement",
+    "Mistake",
+    "Status",
+    "Trial",
+    "Values",
+    "attempt_path",
+    "check",
+    "describe",
+    "discover_exercises",
+    "exercises_as_percent",
+    "find_exercise",
+    "hint_steps",
+    "judge_all",
+    "judge_attempts",
+    "prepare_workspace",
+    "read_answer",
+    "read_number",
+]

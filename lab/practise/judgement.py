@@ -1,0 +1,53 @@
+"""What a judgement says of one exercise: data for the command line, the notebook and the run records."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+
+class Status(enum.StrEnum):
+    """How far an exercise is."""
+
+    NOT_STARTED = "not started"
+    WRONG = "wrong"
+    SOLVED = "solved"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was judged of one attempt.
+
+    diagnosis: what is wrong, or what to do to start; nothing once solved. mistake: the name of the known
+    mistake that it is, or nothing. hint: the one to begin with. meaning: once solved, what it means for
+    training. seed: draws the same trials again. comparisons: every number beside its reference, as
+    lab.compare writes them. output: what the attempt printed.
+    """
+
+    id: str
+    title: str
+    status: Status
+    diagnosis: str
+    seed: int
+    mistake: str = ""
+    hint: str = ""
+    meaning: str = ""
+    comparisons: tuple[dict[str, Any], ...] = ()
+    output: str = ""
+
+    @property
+    def solved(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.status is Status.SOLVED
+
+    def to_json(self) -> dict[str, str]:
+        """Return what ``lab exercises --json`` says of it."""
+        return {"id": self.id, "title": self.title, "status": str(self.status), "diagnosis": self.diagnosis}
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Show it as one sentence where a notebook would show the fields."""
+        printer.text(str(self))
+
+    def __str__(self) -> str:
+        return f"{self.title}: {self.status}. {self.diagnosis or self.meaning}".rstrip()

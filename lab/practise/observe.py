@@ -1,0 +1,52 @@
+"""An attempt tried in this process: in that of the attempt, in a notebook, and for the known mistakes in the judge."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+from lab.practise.discover import execute_file
+from lab.practise.exercise import Check
+from lab.practise.trial import AnswerError, Attempt, Observation, Raised, Trial, Values
+
+
+def observe_function(check: Check, attempt: Attempt, trials: Iterable[Trial]) -> list[Observation]:
+    """Try a function on every trial and return what it did in each."""
+    code = getattr(inspect.unwrap(attempt), "__code__", None)
+    file = code.co_filename if code else ""
+    return [_observe(partial(check.observe, attempt, trial), file) for trial in trials]
+
+
+def observe_file(check: Check, function: str, path: Path, trials: list[Trial]) -> list[Observation]:
+    """Try the function of that name in a file; a file that cannot be executed has raised in every trial."""
+    try:
+        attempt = execute_file(path).get(function, _missing(function))
+    except (Exception, SystemExit) as error:
+        return [Observation({}, _raised(error, str(path)))] * len(trials)
+    return [_observe(partial(check.observe, attempt, trial), str(path)) for trial in trials]
+
+
+def _missing(function: str) -> Attempt:
+    def missing(*arguments: object) -> None:
+        raise AnswerError(f"There is no function {function!r} in your file. Expected it under that very name.")
+
+    return missing
+
+
+def _observe(run: Callable[[], Values], file: str) -> Observation:
+    """Run one trial with recording on, whatever the trial before left behind."""
+    import torch
+
+    with torch.enable_grad():
+        try:
+            return Observation(run())
+        except (Exception, SystemExit) as error:
+            return Observation({}, _raised(error, file))
+
+
+def _raised(error: BaseException, file: str) -> Raised:
+    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == file]
+    return Raised(type(error).__name__, str(error)[:2000], lines[-1] if lines else None)

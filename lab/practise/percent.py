@@ -1,0 +1,57 @@
+"""A lesson's exercises as a percent-format script, from which their notebook is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from lab.practise.discover import discover_exercises
+from lab.practise.exercise import Exercise
+from lab.practise.stub import derive_stub
+
+_HEAD = """\
+# %% [markdown]
+# # Exercises of lesson {number}
+#
+# Replace `raise NotImplementedError` in a cell, run it, then run the cell
+# below it: it judges what you wrote on random numbers.
+
+# %% tags=["parameters"]
+solutions: bool = False  # judge the reference solutions in place of your cells
+device: str = "cpu"  # auto, cpu, cuda, cuda:1, mps or xpu
+dtype: str = "float32"  # one of float64, float32, bfloat16, float16
+seed: int = 0  # of the numbers that answers are tried on
+
+# %%
+from functools import partial
+
+from lab.practise import check
+
+judge = partial(check, solutions=solutions, device=device, dtype=dtype, seed=seed)
+"""
+
+_EXERCISE = """
+# %% [markdown]
+# ## {title}
+
+# %%
+{stub}
+# %%
+judge("{id}", {function})
+"""
+
+
+def exercises_as_percent(lesson_folder: Path) -> str:
+    """Return the script for a lesson's exercises, or nothing where it has none."""
+    exercises = discover_exercises(lesson_folder)
+    if not exercises:
+        return ""
+    return "".join(_parts(lesson_folder.name.partition("_")[0], exercises))
+
+
+def _parts(number: str, exercises: list[Exercise]) -> Iterator[str]:
+    yield _HEAD.format(number=number)
+    for exercise in exercises:
+        # The stub without the docstring of its file, which speaks of the file.
+        stub = derive_stub(exercise).split('"""\n\n', 1)[1]
+        yield _EXERCISE.format(title=exercise.title, stub=stub, id=exercise.id, function=exercise.function)

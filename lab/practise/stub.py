@@ -1,0 +1,100 @@
+"""The learner's files: a stub derived from each solution, written into the workspace once and never again."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from lab.errors import StorageError
+from lab.practise.discover import find_function
+from lab.practise.exercise import Exercise
+
+_BODY = "raise NotImplementedError"
+_HEADER = '"""{title}.\n\nReplace `raise NotImplementedError`, then type `make exercises`.\n"""\n'
+
+
+def attempt_path(exercise: Exercise, workspace: Path) -> Path:
+    """Return where the learner's attempt lies: ``workspace/05_gradients/ex01_two_partials.py``."""
+    return workspace / exercise.lesson / exercise.path.name
+
+
+def prepare_workspace(exercises: Iterable[Exercise], workspace: Path) -> list[Path]:
+    """Write the stub of every exercise that the learner has no file for; return the files written.
+
+    Raises: StorageError where the workspace cannot be written.
+    """
+    paths = {attempt_path(exercise, workspace): exercise for exercise in exercises}
+    missing = {path: exercise for path, exercise in paths.items() if not path.exists()}
+    try:
+        return [path for path, exercise in missing.items() if _write_new(path, derive_stub(exercise))]
+    except OSError as error:
+        raise StorageError(
+            f"Could not write {error.filename or workspace}: {error.strerror}.",
+            "Expected a workspace that this user may write to, on a disk that has room.",
+            "Give this user the folder (chown), or name another one.",
+        ) from None
+
+
+def _write_new(path: Path, text: str) -> bool:
+    """Write a file in one step, unless it exists; say whether it was written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        return _link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _link(temporary: Path, path: Path) -> bool:
+    try:
+        os.link(temporary, path)  # unlike a rename, it never replaces what the learner has
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links, such as a USB stick's
+        temporary.replace(path)
+    return True
+
+
+def derive_stub(exercise: Exercise) -> str:
+    """Return the learner's file: imports, signature and docstring of the solution, and an empty body."""
+    module = ast.parse(exercise.source)
+    solution = solution_of(exercise, module)
+    lines = exercise.source.splitlines()
+    end = solution.body[0].end_lineno  # of the docstring
+    head = "\n".join(lines[solution.lineno - 1 : end])
+    imports = "\n".join(_imports(module, solution))
+    return f"{_HEADER.format(title=exercise.title)}\n{imports}\n\n\n{head}\n    {_BODY}\n"
+
+
+def solution_of(exercise: Exercise, module: ast.Module) -> ast.FunctionDef:
+    """Return the solution in the parsed file of an exercise."""
+    solution = find_function(module, exercise.function)
+    assert solution is not None, "read_exercise has found it"
+    return solution
+
+
+def _imports(module: ast.Module, solution: ast.FunctionDef) -> Iterator[str]:
+    """Yield the imports that the signature needs, and torch, in the groups that they stand in."""
+    annotations = [argument.annotation for argument in solution.args.args] + [solution.returns]
+    used = {name.id for a in annotations if a for name in ast.walk(a) if isinstance(name, ast.Name)}
+    above = 0
+    for node in module.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            kept = [alias for alias in node.names if alias.name == "torch" or (alias.asname or alias.name) in used]
+            if kept:
+                if above and node.lineno > above + 1:
+                    yield ""
+                node.names, above = kept, node.lineno
+                yield ast.unparse(node)
+
+
+def is_untouched(module: ast.Module, function: str) -> bool:
+    """Say whether the learner's function still has the body of the stub."""
+    found = find_function(module, function)
+    if found is None:
+        return False
+    body = found.body[1:] if ast.get_docstring(found) is not None else found.body
+    return [ast.dump(node) for node in body] == [ast.dump(node) for node in ast.parse(_BODY).body]
