@@ -62,6 +62,8 @@ class Parameter:
             checked: Value = TypeAdapter(self._schema()).validate_python(value)
         except ValidationError as error:
             raise self._refusal(value, _lower_first(error.errors()[0]["msg"])) from None
+        if isinstance(checked, str) and re.search("[\ud800-\udfff]", checked):
+            raise self._refusal(value, "it is no Unicode text")
         if self.choices and checked not in self.choices:
             raise self._refusal(value, "it is none of the choices")
         if self.name == "device":
@@ -93,7 +95,7 @@ def read_parameters(source: str, *, where: str) -> dict[str, Parameter]:
     """
     try:
         statements, comments = ast.parse(source).body, _comments(source)
-    except (SyntaxError, ValueError, tokenize.TokenError) as error:  # ValueError: a null character
+    except (SyntaxError, ValueError, RecursionError, MemoryError, tokenize.TokenError) as error:
         raise _no_parameter(where, str(error)) from None
     found = {}
     for statement in statements:
@@ -113,7 +115,7 @@ def _parameter(name: str, kind: str, value: ast.expr, comment: str, *, where: st
     try:
         parameter = Parameter(name, _TYPES[kind], ast.literal_eval(value), comment)
         limits = parameter.choices or parameter.bounds
-    except ValueError:  # no literal, or a limit that is not of the type
+    except (ValueError, TypeError, RecursionError):  # no literal, or a limit that is not of the type
         raise _no_parameter(where, line) from None
     # papermill shows no help for a line with two equals signs, and it cannot limit a bool or the range of a str.
     unfit = line.count("=") > 1 or (limits and kind == "bool") or (parameter.bounds and kind == "str")
@@ -143,7 +145,13 @@ def split_assignments(words: Iterable[str]) -> dict[str, str]:
     for word in words:
         name, equals, value = word.partition("=")
         if not (equals and name.isidentifier()):
-            raise ParameterError(f"{word!r} is no parameter.", "Expected name=value.", "Type for instance '-p x=3'.")
+            raise ParameterError(
+                f"{_SHORT.repr(word)} is no parameter.", "Expected name=value.", "Type for instance '-p x=3'."
+            )
+        if name in pairs:
+            raise ParameterError(
+                f"Parameter {name} was given twice.", "Expected each name once.", "Leave one of them out."
+            )
         pairs[name] = value
     return pairs
 
@@ -159,6 +167,7 @@ def validate_parameters(
     for name in given:
         if name not in parameters:
             known = f"Its parameters: {', '.join(parameters)}." if parameters else "It has no parameters cell."
-            suggestion = did_you_mean(name, parameters) or "Choose one of them, or leave it out."
+            choose = "Choose one of them, or leave it out." if parameters else "Leave it out."
+            suggestion = did_you_mean(name, parameters) or choose
             raise ParameterError(f"{where} has no parameter {_SHORT.repr(name)}.", known, suggestion)
     return {name: p.validate(given.get(name, p.default)) for name, p in parameters.items()}

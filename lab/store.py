@@ -52,7 +52,7 @@ def publishing(outputs: Path, subject: str, key: str) -> Iterator[Publication]:
     Raises: StorageError where the store cannot be written, before the block starts wherever that can be known.
     """
     shelf = outputs / subject
-    with _storage_errors(shelf):
+    with storage_errors(shelf):
         shelf.mkdir(parents=True, exist_ok=True)
         if not os.access(shelf, os.W_OK):
             raise PermissionError(None, "it is read-only or belongs to another user", str(shelf))
@@ -60,11 +60,11 @@ def publishing(outputs: Path, subject: str, key: str) -> Iterator[Publication]:
         folder = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=outputs))
     lock = _lock_of(folder)
     try:
-        with _storage_errors(outputs):
+        with storage_errors(outputs):
             lock.acquire()
         publication = Publication(folder)
         yield publication
-        with _storage_errors(outputs):
+        with storage_errors(outputs):
             publication.path = _publish(folder, shelf, key)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -82,7 +82,7 @@ class Publication:
     def write(self, name: str, text: str) -> Path:
         """Write a text file into the result. Raises: StorageError."""
         path = self.folder / name
-        with _storage_errors(path):
+        with storage_errors(path):
             path.write_bytes(_encode(text))
         return path
 
@@ -148,16 +148,17 @@ def _sync(path: Path) -> None:
     mode = path.lstat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         return  # a link or a pipe that a cell made: opening it would fail, or wait for ever
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with suppress(PermissionError):  # a file that a cell took the reading right from
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager
-def _storage_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError into one StorageError that says who may not write where, or that the disk is full."""
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError into a StorageError that says who may not write where, or that the disk is full."""
     try:
         yield
     except OSError as error:

@@ -12,13 +12,14 @@ import pytest
 from conftest import Place
 
 from lab.device import DTYPES
+from lab.finding import FINDING_MIME
 from lab.parameters import validate_parameters
 from lab.teach.cells import read_cells
 from lab.teach.lessons import Lesson, discover_lessons, find_lesson
 from lab.teach.narrate import narrate
 from lab.teach.notebook import notebook_from_percent
 from lab.teach.perform import perform
-from lab.teach.stage import FINDING_MIME, Record, Stage
+from lab.teach.stage import Record, Stage
 
 LESSONS = discover_lessons()
 ALL_LESSONS = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)
@@ -92,8 +93,8 @@ def test_the_notebook_finds_what_the_terminal_finds(lesson: Lesson, tmp_path: Pa
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     findings = [output.data[FINDING_MIME] for output in outputs if FINDING_MIME in output.get("data", {})]
     narrated = performed(lesson, **given)
-    assert [f["comparison"] for f in findings if "comparison" in f] == narrated.comparisons
-    assert [f["claim"] for f in findings if "claim" in f] == narrated.claims
+    assert [row for f in findings for row in f.get("comparisons", ())] == narrated.comparisons
+    assert [row for f in findings for row in f.get("claims", ())] == narrated.claims
     assert [f["picture"] for f in findings if "picture" in f] == list(narrated.pictures)
     assert [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"] == []
 

@@ -41,7 +41,7 @@ def read_exercise(path: Path) -> Exercise:
 def _no_exercise(path: Path, reason: str) -> UsageError:
     return UsageError(
         f"{path} is no exercise: {reason}.",
-        "Expected a docstring, the solution, HINTS and CHECK, as in lab/lessons/05_gradients/exercises.",
+        "Expected a docstring, the solution, HINTS and CHECK, as in the exercises beside it.",
         "Mend it, or move it out of the folder.",
     )
 

@@ -6,6 +6,8 @@ import enum
 from dataclasses import dataclass
 from typing import Any
 
+from lab.finding import FINDING_MIME
+
 
 class Status(enum.StrEnum):
     """How far an exercise is."""
@@ -45,9 +47,11 @@ class Judgement:
         """Return what ``lab exercises --json`` says of it."""
         return {"id": self.id, "title": self.title, "status": str(self.status), "diagnosis": self.diagnosis}
 
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        """Show it as one sentence where a notebook would show the fields."""
-        printer.text(str(self))
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        """Return what a notebook shows and what a run reads back; a cell that was not started is no claim."""
+        started = self.status is not Status.NOT_STARTED
+        claims = [{"sentence": f"{self.id} is solved", "holds": self.solved}] if started else []
+        return {"text/plain": str(self), FINDING_MIME: {"claims": claims, "comparisons": list(self.comparisons)}}
 
     def __str__(self) -> str:
         return f"{self.title}: {self.status}. {self.diagnosis or self.meaning}".rstrip()

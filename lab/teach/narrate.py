@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.device import environment
+from lab.provenance import code, lock
 from lab.store import digest, publishing, write_json
 from lab.teach.lessons import Lesson
 from lab.teach.perform import perform
@@ -24,14 +25,17 @@ def narrate(
     parameters: validated ones, the device resolved. Returns the folder of lesson.json and the pictures, and what
     lesson.json holds. Raises: LabError where a claim or a gradient does not hold; StorageError.
     """
-    key = digest({"lesson": digest(lesson.source.read_bytes()), "parameters": dict(parameters)})
+    pins = lock()
+    key = digest([digest(lesson.source.read_bytes()), dict(parameters), pins["digest"], code()])
     with publishing(outputs, f"lesson-{lesson.name}", key) as publication:
         start = time.perf_counter()
         perform(lesson.cells, stage, path=lesson.source, parameters=parameters)
         result = {
             "schema": SCHEMA,
             "lesson": lesson.name,
+            "key": key,
             "parameters": dict(parameters),
+            "lock": pins,
             "environment": environment(parameters.get("device", "cpu")),
             "comparisons": stage.record.comparisons,
             "claims": stage.record.claims,

@@ -19,11 +19,10 @@ from torch import Tensor
 
 from lab.compare import Comparison, Verdict, compare
 from lab.errors import LabError
+from lab.finding import FINDING_MIME
 
 # Digits that tell neighbouring numbers of a dtype apart, fewer for float64, whose seventeen would fill the line.
 _DIGITS = {torch.float64: 12, torch.float32: 8, torch.bfloat16: 4, torch.float16: 5}
-# What a notebook's output carries besides its text, so that a run can read its findings back.
-FINDING_MIME = "application/vnd.gradient-lab.finding+json"
 
 
 @dataclass
@@ -115,7 +114,7 @@ def check_gradient(
     stage = current_stage()
     finding = comparison.to_json()
     stage.record.comparisons.append(finding)
-    stage.line(comparison_line(comparison), {"comparison": finding}, verdict=comparison.verdict)
+    stage.line(comparison_line(comparison), {"comparisons": [finding]}, verdict=comparison.verdict)
     if comparison.verdict is Verdict.FAIL:
         raise LabError(
             f"{name} misses its reference by {comparison.max_ulps:.3g} ulp.",
@@ -131,7 +130,7 @@ def claim(sentence: str, holds: bool) -> None:
     finding = {"sentence": sentence, "holds": bool(holds)}
     stage.record.claims.append(finding)
     verdict = Verdict.PASS if holds else Verdict.FAIL
-    stage.line(f"  {mark(verdict)} {sentence}", {"claim": finding}, verdict=verdict)
+    stage.line(f"  {mark(verdict)} {sentence}", {"claims": [finding]}, verdict=verdict)
     if not holds:
         raise LabError(
             f"This claim is false here: {sentence}",

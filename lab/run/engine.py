@@ -1,0 +1,216 @@
+"""papermill's engine with three changes: the truth about each cell, a limit on its output, a kernel that really ends.
+
+papermill calls every cell 'completed' once the kernel has died or the time is up, keeps whatever a cell prints,
+and leaves a kernel behind when it is interrupted while starting one.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import logging
+import time
+from contextlib import suppress
+from typing import Any
+
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
+from nbformat.v4 import new_output
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine, papermill_engines
+
+from lab.run.execution import COMPLETED, FAILED, NOT_RUN, CellRecord, Execution
+from lab.run.kernel import kernel_environment, kernel_manager
+
+ENGINE = "lab"
+STREAM_LIMIT = 1_000_000  # characters that a cell may print
+DISPLAY_LIMIT = 16_000_000  # characters of JSON that it may display: pictures, tables
+_IOPUB_SECONDS = 60  # how long a cell's output may lag behind its end; papermill's 4 are too few for megabytes
+# Asked of the kernel after its last cell, as an expression whose value is text. Without torch there is nothing to
+# ask: importing it only for the answer would cost seconds.
+QUESTION = (
+    "__import__('json').dumps(__import__('lab.device', fromlist=['environment']).environment({device!r})"
+    " if 'torch' in __import__('sys').modules else {{}})"
+)
+
+_log = logging.getLogger(__name__)
+_log.addHandler(logging.NullHandler())  # nbclient logs a dead kernel as an error; here it is a status
+
+
+class LabEngine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
+    """papermill's own engine around LabClient. papermill hands an Execution through to it."""
+
+    @classmethod
+    def execute_notebook(cls, nb: NotebookNode, kernel_name: str, **options: Any) -> NotebookNode:
+        """Execute a notebook, then correct what papermill wrote into its metadata."""
+        execution: Execution = options["execution"]
+        for cell in nb.cells:
+            if "injected-parameters" in cell.metadata.tags:
+                cell["id"] = "injected-parameters"  # papermill's is random
+        execution.expect(nb)
+        try:
+            return super().execute_notebook(nb, kernel_name, **options)  # type: ignore[no-any-return]
+        finally:
+            for cell, record in zip(execution.cells, execution.records, strict=True):
+                # papermill's word for a cell that has not run is 'pending'.
+                cell.metadata.papermill["status"] = "pending" if record.state == NOT_RUN else record.state
+                if record.state == FAILED:  # be it that the kernel died: papermill marks the cell in red
+                    cell.metadata.papermill["exception"] = nb.metadata.papermill["exception"] = True
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> None:
+        """Execute the cells in a kernel of their own, and leave no process behind."""
+        execution: Execution = options["execution"]
+        try:
+            # What the process itself writes, beside what its cells print, is for nobody's terminal.
+            with (execution.scratch / "kernel.log").open("wb") as log:
+                environment = kernel_environment(execution.scratch)
+                LabClient(nb_man, execution).execute(env=environment, stdout=log, stderr=log)
+        except DeadKernelError as error:
+            execution.died = f"{error} ({execution.process.how_it_ended})"
+        finally:
+            execution.process.kill()
+
+
+class LabClient(PapermillNotebookClient):  # type: ignore[misc]  # papermill has no types
+    """papermill's client, which keeps an Execution up to date."""
+
+    def __init__(self, nb_man: Any, execution: Execution) -> None:
+        super().__init__(
+            nb_man,
+            log=_log,
+            resources={"metadata": {"path": str(execution.folder)}},
+            startup_timeout=60,
+            iopub_timeout=_IOPUB_SECONDS,
+            shell_timeout_interval=1,  # seconds between two looks at whether the kernel is alive
+        )
+        self.execution = execution
+        self._printed = self._displayed = 0
+        execution.wake = self._wake
+
+    def create_kernel_manager(self) -> Any:
+        """Create a manager whose connection is private."""
+        self.km = kernel_manager(self.execution.scratch)
+        return self.km
+
+    def start_new_kernel(self, **options: Any) -> None:
+        """Start the kernel and take note of its process."""
+        super().start_new_kernel(**options)
+        self.execution.process.started(self.km)
+
+    def start_new_kernel_client(self) -> Any:
+        """Wait until the kernel answers. Raises: DeadKernelError where it ends instead, or says nothing in time."""
+        try:
+            return super().start_new_kernel_client()
+        except RuntimeError as error:
+            raise DeadKernelError(str(error)) from None
+
+    def papermill_execute_cells(self) -> None:
+        """Execute the cells, then ask the kernel for the environment that they ran in."""
+        try:
+            super().papermill_execute_cells()
+            self.execution.finished = True
+            self.execution.environment = self._ask()
+        except BaseException:
+            self.shutdown_kernel = "immediate"  # a busy or dead kernel would be waited for
+            raise
+
+    def execute_cell(self, cell: NotebookNode, cell_index: int, **options: Any) -> NotebookNode:
+        """Execute one cell and record what became of it."""
+        execution, record = self.execution, self.execution.records[cell_index]
+        if self.skip_cells_with_tag in cell.metadata.tags:
+            return cell
+        if execution.on_cell is not None:
+            execution.on_cell(cell_index, len(execution.records))
+        self._printed = self._displayed = 0
+        execution.running, record.state = cell_index, FAILED  # until it is known to have completed
+        start = time.perf_counter()
+        try:
+            executed: NotebookNode = super().execute_cell(cell, cell_index, **options)
+            record.state, execution.running = COMPLETED, None
+            return executed
+        except CellTimeoutError:
+            message = f"the cell has ended, but {_IOPUB_SECONDS} s later its output had not arrived"
+            execution.raised = CellExecutionError("", "OutputLost", message)
+            raise execution.raised from None
+        except CellExecutionError as error:
+            execution.raised = error
+            raise
+        finally:
+            record.seconds = time.perf_counter() - start
+
+    def output(
+        self, outs: list[NotebookNode], msg: dict[str, Any], display_id: str | None, cell_index: int
+    ) -> NotebookNode | None:
+        """Keep what a cell shows up to its limits, joining what it prints in a row.
+
+        nbclient's own way to join takes time quadratic in the length of a line, and loses the order of prints
+        and pictures.
+        """
+        if not self._fits(outs, msg, self.execution.records[cell_index]):
+            return None
+        shown: NotebookNode | None = super().output(outs, msg, display_id, cell_index)
+        _join_streams(outs)
+        return shown
+
+    def clear_output(self, outs: list[NotebookNode], msg: dict[str, Any], cell_index: int) -> None:
+        """Clear a cell's output, which makes room again."""
+        super().clear_output(outs, msg, cell_index)
+        self._printed = self._displayed = 0
+
+    def _fits(self, outs: list[NotebookNode], msg: dict[str, Any], record: CellRecord) -> bool:
+        """Say whether a message is to be shown, shortened if need be. What is left out is announced once."""
+        content = msg["content"]
+        match msg["msg_type"]:
+            case "error":  # in any case
+                content["evalue"] = content["evalue"][:STREAM_LIMIT]
+                content["traceback"] = [line[:STREAM_LIMIT] for line in content["traceback"]]
+                return True
+            case "stream":
+                room, size = STREAM_LIMIT - self._printed, len(content["text"])
+                self._printed += size
+                if size > room:
+                    note = f"\n[cut here: a cell may print {STREAM_LIMIT:,} characters]\n"
+                    content["text"] = content["text"][: max(room, 0)] + note
+                    record.cut = True
+                return room >= 0
+            case _:
+                room, size = DISPLAY_LIMIT - self._displayed, len(json.dumps(content, default=str))
+                self._displayed += size
+                if size > room >= 0:
+                    note = f"[cut here: a cell may display {DISPLAY_LIMIT:,} characters]\n"
+                    outs.append(new_output("stream", name="stderr", text=note))
+                    record.cut = True
+                return size <= room
+
+    def _ask(self) -> dict[str, Any]:
+        """Return the kernel's answer about its environment, or nothing where it gives none."""
+        question = QUESTION.format(device=self.execution.device or "cpu")
+        reply = self.wait_for_reply(self.kc.execute("", silent=True, user_expressions={"answer": question}))
+        # A cell may have shadowed or broken what the expression needs: then there is no answer, and no reason to fail.
+        with suppress(KeyError, TypeError, ValueError, SyntaxError):
+            text = reply["content"]["user_expressions"]["answer"]["data"]["text/plain"]
+            return dict(json.loads(ast.literal_eval(text)))
+        return {}
+
+    def _wake(self) -> None:
+        """Make the executing thread notice a dead kernel now instead of at its next look."""
+        task = self.task_poll_for_reply
+        if task is not None:
+            with suppress(RuntimeError):  # the loop is closed: it has noticed
+                task.get_loop().call_soon_threadsafe(task.cancel)
+
+
+def _join_streams(outs: list[NotebookNode]) -> None:
+    """Join the last output with an earlier one of the same stream, where only streams lie between them."""
+    if not outs or outs[-1].output_type != "stream":
+        return
+    for earlier in reversed(outs[:-1]):
+        if earlier.output_type != "stream":
+            return
+        if earlier.name == outs[-1].name:
+            earlier.text += outs.pop().text
+            return
+
+
+papermill_engines.register(ENGINE, LabEngine)

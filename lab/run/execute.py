@@ -1,0 +1,171 @@
+"""One notebook run: executed in a kernel of its own, published whole whatever became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lab.errors import UsageError
+from lab.parameters import Value
+from lab.run.findings import read_findings
+from lab.run.plan import Plan, plan_run
+from lab.run.result import COMPLETED, FAILED, INTERRUPTED, KERNEL_DIED, TIMEOUT, RunResult, run_record
+from lab.store import Publication, publishing, storage_errors, write_json
+
+if TYPE_CHECKING:
+    from lab.run.execution import Execution
+
+OnCell = Callable[[int, int], None]
+
+
+def run_notebook(
+    path: Path,
+    given: Mapping[str, object],
+    *,
+    outputs: Path,
+    limit: float | None = None,
+    on_cell: OnCell | None = None,
+) -> RunResult:
+    """Run a notebook with parameters; see plan_run and execute_plan, whose composition it is."""
+    return execute_plan(plan_run(path, given), outputs=outputs, limit=limit, on_cell=on_cell)
+
+
+def execute_plan(plan: Plan, *, outputs: Path, limit: float | None = None, on_cell: OnCell | None = None) -> RunResult:
+    """Execute a plan and publish what came of it under outputs/NAME/KEY. Fit for any concurrent.futures.Executor.
+
+    limit: seconds for the whole run, None for none. on_cell: called in another thread with the index and the
+    number of cells as each starts. A cell that raises, a kernel that dies and a limit that is reached are
+    published and returned: see RunResult.failure. So is an interrupt, which is then raised again with a note that
+    names the folder.
+
+    The kernel's working directory is the folder ``files`` of the result: what a notebook writes there is kept
+    with it, and nothing is strewn about.
+
+    Raises: StorageError, before a kernel starts where it can be known; then nothing is published. UsageError for
+    a limit that is none.
+    """
+    if limit is not None and not 0 < limit < math.inf:
+        raise UsageError(f"A limit of {limit} s is none.", "Expected seconds above 0.", "Leave it out for no limit.")
+    with publishing(outputs, plan.notebook.name, plan.key) as publication, _scratch() as scratch:
+        files = publication.folder / "files"
+        with storage_errors(files):
+            files.mkdir()
+        started, clock = datetime.now(UTC).isoformat(timespec="milliseconds"), time.perf_counter()
+        execution, status, interrupt = _execute(plan, files, Path(scratch), limit=limit, on_cell=on_cell)
+        timing = {"started": started, "seconds": round(time.perf_counter() - clock, 3), "limit": limit}
+        record = _write(publication, plan, execution, status=status, timing=timing)
+    assert publication.path is not None
+    if interrupt is not None:
+        interrupt.add_note(f"The run as far as it came: {publication.path}")
+        raise interrupt
+    return RunResult(publication.path, record)
+
+
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    with storage_errors(Path("/tmp")):
+        # A kernel that is being killed may still write there.
+        return tempfile.TemporaryDirectory(prefix="lab-", ignore_cleanup_errors=True)
+
+
+def _execute(
+    plan: Plan, folder: Path, scratch: Path, *, limit: float | None, on_cell: OnCell | None
+) -> tuple[Execution, str, BaseException | None]:
+    """Execute the cells in a thread, so that a signal lands in this one and never amidst the kernel's start or end.
+
+    Returns the execution, its status, and the interrupt to raise again.
+    """
+    import nbformat
+
+    from lab.run.execution import Execution  # not for a misspelt parameter: jupyter takes long to import
+
+    execution = Execution(folder, scratch, plan.device, on_cell)
+    execution.expect(nbformat.v4.upgrade(nbformat.from_dict(plan.notebook.data)))
+    stopped, interrupt = None, None
+    with storage_errors(scratch), ThreadPoolExecutor(1, "notebook") as pool:
+        try:
+            pool.submit(_perform, plan.parameters, execution).result(limit)
+        except TimeoutError:
+            execution.stop()
+            stopped = TIMEOUT
+        except Exception:  # a mistake of ours
+            execution.stop()
+            raise
+        except BaseException as stop:  # KeyboardInterrupt, or what the command line makes of SIGTERM
+            execution.stop()
+            stopped, interrupt = INTERRUPTED, stop
+    return execution, _status(execution, stopped), interrupt
+
+
+def _status(execution: Execution, stopped: str | None) -> str:
+    """Return the status. What was stopped after its last cell, while the kernel was ending, is not called stopped."""
+    if stopped and not execution.finished:
+        return stopped
+    if execution.raised:
+        return FAILED
+    return KERNEL_DIED if execution.died and not stopped else COMPLETED
+
+
+def _perform(parameters: dict[str, Value], execution: Execution) -> None:
+    """Let papermill execute the notebook. What a cell raises is in the execution."""
+    import papermill
+    from jupyter_core.utils import ensure_event_loop
+    from papermill.exceptions import PapermillExecutionError
+    from papermill.execute import remove_error_markers
+
+    from lab.run.engine import ENGINE
+    from lab.run.kernel import KERNEL
+
+    # jupyter_core leaves a thread's event loop open, its unfinished tasks in it; a runner closes both.
+    with asyncio.Runner(loop_factory=ensure_event_loop):
+        try:
+            papermill.execute_notebook(
+                execution.notebook,
+                None,  # papermill writes no file: plain writes, and metadata that is not true yet
+                parameters=parameters,
+                engine_name=ENGINE,
+                kernel_name=KERNEL,
+                language="python",
+                progress_bar=False,
+                autosave_cell_every=0,
+                execution=execution,
+            )
+        except PapermillExecutionError:
+            # papermill takes an error that a cell's tag 'raises-exception' allows for a failure too.
+            if execution.raised is None and execution.died is None:
+                remove_error_markers(execution.notebook)
+
+
+def _write(
+    publication: Publication, plan: Plan, execution: Execution, *, status: str, timing: dict[str, Any]
+) -> dict[str, Any]:
+    """Write the executed notebook, the pictures and run.json. Returns what run.json holds. Raises: StorageError."""
+    findings = read_findings(execution.cells)
+    for name, svg in findings.pictures.items():
+        publication.write(name, svg)
+    publication.write(plan.notebook.path.name, _notebook_text(execution.notebook, plan.notebook.path))
+    files, log = publication.folder / "files", execution.scratch / "kernel.log"
+    if files.is_dir() and not any(files.iterdir()):
+        files.rmdir()
+    if status == KERNEL_DIED and log.is_file() and log.stat().st_size:
+        with storage_errors(publication.folder):
+            shutil.copyfile(log, publication.folder / "kernel.log")
+    record = run_record(plan, execution, findings, status=status, timing=timing)
+    publication.write("run.json", write_json(record))
+    return record
+
+
+def _notebook_text(notebook: Any, source: Path) -> str:
+    """Return the executed notebook in papermill's format."""
+    import nbformat
+
+    # papermill was handed the notebook itself and put that where its path belongs.
+    notebook.metadata.setdefault("papermill", {}).update(input_path=str(source), output_path=source.name)
+    return str(nbformat.writes(notebook)) + "\n"
