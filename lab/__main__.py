@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -18,6 +19,7 @@ from lab.errors import INTERRUPTED, TERMINATED, LabError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.status import Status
 
     from lab.practise import Judgement
 
@@ -29,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+_STOPPED: dict[Any, str] = {INTERRUPTED: "interrupted", TERMINATED: "terminated"}
 # The parent of all complaints about the command line: typer exports only its children.
 _WrongWords: Any = typer.BadParameter.__base__
 
@@ -172,18 +175,21 @@ def run(
     given = _given(parameter, device=device, dtype=dtype, seed=seed)
     # All of them are read and validated before the first kernel starts.
     plans = [plan_run(notebook, given) for notebook in notebooks]
-    failures = []
-    records = []
+    results = []
     for plan in plans:
-        result = execute_plan(plan, outputs=outputs, limit=timeout)
-        records.append(result.record)
+        with _console(stderr=True).status(str(plan.notebook.path)) as status:  # shown in a terminal alone
+
+            def show(cell: int, cells: int, name: object = plan.notebook.path, status: Status = status) -> None:
+                status.update(f"{name}: cell {cell + 1} of {cells}")
+
+            result = execute_plan(plan, outputs=outputs, limit=timeout, on_cell=show)
         print(f"{result.status:<10} {plan.notebook.path} → {result.path}", file=sys.stderr if json else sys.stdout)
-        if result.failure:
-            failures.append(result.failure)
+        results.append(result)
     if json:
-        _print_json({"runs": records})
-    if failures:
-        raise failures[0]
+        _print_json({"runs": [result.record for result in results]})
+    for result in results:
+        if result.failure:
+            raise result.failure
 
 
 @app.command()
@@ -252,12 +258,23 @@ def main() -> None:
         _fail(f"{error.happened}\n  {error.expected}\n  {error.next_step}", error.exit_code)
     except _WrongWords as error:
         _fail(f"{error.format_message()}\n  Type '{error.ctx.command_path} --help' to see what there is.", 2)
-    except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted", INTERRUPTED)
+    except (KeyboardInterrupt, typer.Abort, SystemExit) as stop:
+        # typer answers an interrupt by one of the latter two, depending on its version.
+        code = stop.code if isinstance(stop, SystemExit) else INTERRUPTED
+        if code not in _STOPPED:
+            raise
+        _fail("\n  ".join([_STOPPED[code], *_notes(stop)]), code)
     except BrokenPipeError:
         # The reader, such as head, has seen enough. Python would complain once more while it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _notes(error: BaseException | None) -> Iterator[str]:
+    """Yield what was noted on the way, such as where the part that is done lies."""
+    while error is not None:
+        yield from getattr(error, "__notes__", ())
+        error = error.__cause__ or error.__context__
 
 
 def _fail(message: str, exit_code: int) -> NoReturn:

@@ -6,6 +6,11 @@ but torch, and answers elementwise, exactly also for zeros, subnormals, infiniti
 Error is measured in ulps of the dtype in which the gradient was computed, as |value - reference| / ulp(reference)
 (J.-M. Muller et al., Handbook of Floating-Point Arithmetic, 2nd ed., section 2.3.2), so 0.5 is the error of a
 correctly rounded result. The reference is kept in float64, finer than every dtype but float64 itself.
+
+Where a reference is beyond the largest power of two of the dtype, an infinite value of its sign stands for every
+number from the next power of two on. So the neighbour of the largest finite number is 1 ulp from it, as any other
+neighbour, and the infinity that an overflowing reference rounds to is at most 1/2 ulp off. Beside any other
+reference an infinity is infinitely wrong.
 """
 
 from __future__ import annotations
@@ -59,13 +64,13 @@ FORMATS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # tensors have no equality that is True or False
 class Comparison:
     """A value beside its reference.
 
-    value: (...), in the working dtype, on the CPU. reference, absolute, relative, ulps, tolerance: (...),
+    value: (...), in the working dtype, on the CPU, a copy. reference, absolute, relative, ulps, tolerance: (...),
     float64, on the CPU. ulps is in units in the last place of the working dtype; absolute and tolerance have
-    the unit of the value.
+    the unit of the value. Errors are never nan: what cannot be measured is infinite.
     """
 
     name: str
@@ -86,8 +91,7 @@ class Comparison:
         """The largest error over its tolerance: above 1 is a failure. Empty tensors give 0."""
         if self.value.numel() == 0:
             return 0.0
-        ratio = torch.where(self.absolute == 0, 0.0, self.absolute / self.tolerance)
-        return math.inf if bool(ratio.isnan().any()) else float(ratio.max())
+        return float(torch.where(self.absolute == 0, 0.0, self.absolute / self.tolerance).max())
 
     @property
     def verdict(self) -> Verdict:
@@ -112,32 +116,28 @@ def compare(
 ) -> Comparison:
     """Compare a gradient with its reference, elementwise.
 
-    value: (...), float64, float32, bfloat16 or float16, on any device; an integer or complex one is refused.
-    reference: (...) or a scalar, taken to float64. scale: (...) or a scalar, the magnitude of the terms whose
-    sum the value is, where they cancel; by default |reference|. The tolerance is C (u · scale + smallest
-    subnormal).
+    value: (...), float64, float32, bfloat16 or float16, on any device. reference: (...) or a scalar, taken to
+    float64. scale: (...) or a scalar, the magnitude of the terms whose sum the value is, where they cancel; by
+    default |reference|. The tolerance is C (u · scale + smallest subnormal), and 0 where the scale is not finite.
 
-    A nan equals a nan, an infinity the same infinity; where the reference lies beyond the range of the working
-    dtype, the infinity that it rounds to is no error. Raises: TypeError for another dtype, ValueError for
-    another shape.
+    Zeros are equal whatever their signs, nan equals nan, an infinity the same infinity. A finite value is
+    infinitely far from an infinite reference. Raises: TypeError for an integer value and for anything complex,
+    ValueError for another shape.
     """
     form = FORMATS.get(value.dtype)
     if form is None:
         raise TypeError(f"compare takes {', '.join(map(str, FORMATS))}, not {value.dtype}")
-    value = value.detach().cpu()
-    truth = _float64(reference).expand(value.shape) if _is_scalar(reference) else _float64(reference)
-    if truth.shape != value.shape:
-        raise ValueError(f"value has shape {tuple(value.shape)}, its reference {tuple(truth.shape)}")
-    got = value.to(torch.float64)
-    # Rounding an overflowing reference first makes 'inf beside 1e6' in float16 a correct result.
-    rounded = truth.to(value.dtype).to(torch.float64)
-    same = (got == truth) | (got.isnan() & truth.isnan()) | (got.isinf() & (got == rounded))
-    absolute = torch.where(same, 0.0, (got - truth).abs()).nan_to_num(nan=math.inf, posinf=math.inf)
-    relative = torch.where(same, 0.0, absolute / truth.abs()).nan_to_num(nan=math.inf, posinf=math.inf)
-    ulps = torch.where(same, 0.0, _ulps(got, truth, form)).nan_to_num(nan=math.inf, posinf=math.inf)
-    magnitude = truth.abs() if scale is None else _float64(scale).abs().expand(truth.shape)
-    tolerance = (C * (form.unit_roundoff * magnitude + form.smallest_subnormal)).nan_to_num(nan=0.0, posinf=0.0)
-    return Comparison(name, value, truth.clone(), absolute, relative, ulps, tolerance)
+    value = value.detach().to("cpu", copy=True)  # a later zero_() of the gradient does not reach a copy
+    got, truth = value.to(torch.float64), _float64(reference, value.shape, "reference")
+    magnitude = truth.abs() if scale is None else _float64(scale, value.shape, "scale").abs()
+    exponent = ulp_exponent(truth, form)
+    ulps = _ulps(got, truth, exponent, form)
+    absolute = torch.where(got.isinf(), _scale(ulps, exponent), (got - truth).abs())
+    same = (got == truth) | (got.isnan() & truth.isnan())
+    errors = (torch.where(same, 0.0, error) for error in (absolute, absolute / truth.abs(), ulps))
+    absolute, relative, ulps = (error.nan_to_num(nan=math.inf, posinf=math.inf) for error in errors)
+    tolerance = C * form.unit_roundoff * magnitude + C * form.smallest_subnormal
+    return Comparison(name, value, truth, absolute, relative, ulps, tolerance.nan_to_num(nan=0.0, posinf=0.0))
 
 
 def ulp_exponent(reference: Tensor, form: Format) -> Tensor:
@@ -147,26 +147,32 @@ def ulp_exponent(reference: Tensor, form: Format) -> Tensor:
     return exponent.clamp(form.min_exponent, form.max_exponent) - (form.precision - 1)
 
 
-def _ulps(value: Tensor, reference: Tensor, form: Format) -> Tensor:
-    """Return |value - reference| / ulp(reference). Both are scaled before they are subtracted: no overflow."""
-    shift = -ulp_exponent(reference, form)
-    return (_scale(value, shift) - _scale(reference, shift)).abs()
+def _ulps(value: Tensor, reference: Tensor, exponent: Tensor, form: Format) -> Tensor:
+    """Return |value - reference| / 2**exponent. Both are scaled before they are subtracted: no overflow."""
+    scaled, truth = _scale(value, -exponent), _scale(reference, -exponent)
+    sign = value.sign()
+    near = sign * reference >= 2.0**form.max_exponent
+    # Counted in ulps of the largest numbers, those out of range begin at 2**precision.
+    overflow = torch.where(near, (2.0**form.precision - sign * truth).clamp(min=0), math.inf)
+    return torch.where(value.isinf(), overflow, (scaled - truth).abs())
 
 
 def _scale(number: Tensor, exponent: Tensor) -> Tensor:
-    """Return number · 2**exponent in two halves, since 2**exponent alone may lie outside float64's range."""
+    """Return number · 2**exponent, in two halves: torch 2.10 multiplies by 2**exponent, which alone may overflow."""
     half = exponent.div(2, rounding_mode="floor")
     return torch.ldexp(torch.ldexp(number, half), exponent - half)
 
 
-def _is_scalar(number: Tensor | float) -> bool:
-    return not isinstance(number, Tensor) or number.ndim == 0
-
-
-def _float64(number: Tensor | float) -> Tensor:
-    if isinstance(number, Tensor):
-        return number.detach().cpu().to(torch.float64)  # moved first: not every device has float64
-    return torch.tensor(number, dtype=torch.float64)
+def _float64(number: Tensor | float, shape: torch.Size, what: str) -> Tensor:
+    """Return a copy in float64, on the CPU, a scalar repeated to the shape."""
+    if not isinstance(number, Tensor):
+        return torch.full(shape, float(number), dtype=torch.float64, device="cpu")
+    if number.is_complex():
+        raise TypeError(f"compare takes a real {what}, not {number.dtype}")
+    if number.ndim and number.shape != shape:
+        raise ValueError(f"value has shape {tuple(shape)}, its {what} {tuple(number.shape)}")
+    # Moved before it is widened: not every device has float64.
+    return number.detach().cpu().to(torch.float64).expand(shape).clone()
 
 
 def plain(numbers: Any) -> Any:

@@ -6,9 +6,12 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,20 +28,81 @@ class Device:
     """One kind of device.
 
     count: how many of it are present. describe: the name of the one with an index. dtypes: names of the
-    floating point dtypes it computes gradients in. synchronize: waits until its queue is empty. switches:
-    the settings that change its results, by their public names, as they stand now. ieee: sets full
-    precision. deterministic: sets run-to-run identical results. Torch is imported when a field is called,
-    never before.
+    floating point dtypes it computes gradients in. synchronize: waits until the queue of the one with an index
+    is empty. switches: the settings that change its results, by their public names, as they stand now. ieee:
+    sets full precision. deterministic: sets run-to-run identical results, before the first use of the device.
+    Torch is imported when a field is called, never before.
+
+    Counting CUDA devices starts the driver: children that are forked afterwards cannot use CUDA
+    (https://docs.pytorch.org/docs/stable/notes/multiprocessing.html#poison-fork-in-multiprocessing).
     """
 
     kind: str
     count: Callable[[], int]
     describe: Callable[[int], str]
     dtypes: tuple[str, ...]
-    synchronize: Callable[[], None]
+    synchronize: Callable[[int], None]
     switches: Callable[[], dict[str, Any]]
     ieee: Callable[[], None]
     deterministic: Callable[[], None]
+
+
+def _read(*names: str) -> dict[str, Any]:
+    """Return settings by name: torch's public ones, called where they are functions, or environment variables."""
+    import torch
+
+    def value(name: str) -> Any:
+        found = attrgetter(name.removeprefix("torch."))(torch)
+        return found() if callable(found) else found
+
+    return {name: value(name) if name.startswith("torch.") else os.environ.get(name) for name in names}
+
+
+def _write(settings: Mapping[str, Any]) -> None:
+    import torch
+
+    for name, value in settings.items():
+        owner, _, attribute = name.removeprefix("torch.").rpartition(".")
+        setattr(attrgetter(owner)(torch), attribute, value)
+
+
+# Full precision, https://docs.pytorch.org/docs/stable/notes/numerical_accuracy.html. Only the fp32_precision names
+# are used: reading allow_tf32 after one of them was set may raise. cuDNN's two default to 'tf32', and oneDNN, which
+# multiplies on CPUs and Intel GPUs, rounds to bfloat16 after set_float32_matmul_precision('medium').
+_CUDA_IEEE = {
+    "torch.backends.cuda.matmul.fp32_precision": "ieee",
+    "torch.backends.cudnn.conv.fp32_precision": "ieee",
+    "torch.backends.cudnn.rnn.fp32_precision": "ieee",
+    "torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction": False,
+    "torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction": False,
+    "torch.backends.cuda.matmul.allow_fp16_accumulation": False,
+}
+_ONEDNN_IEEE = {
+    "torch.backends.mkldnn.matmul.fp32_precision": "ieee",
+    "torch.backends.mkldnn.conv.fp32_precision": "ieee",
+    "torch.backends.mkldnn.rnn.fp32_precision": "ieee",
+}
+_DETERMINISTIC = "torch.are_deterministic_algorithms_enabled"
+_CUDA_SWITCHES = (
+    *_CUDA_IEEE,
+    "torch.backends.cudnn.benchmark",
+    "torch.backends.cudnn.deterministic",
+    _DETERMINISTIC,
+    "CUBLAS_WORKSPACE_CONFIG",
+)
+_CPU_SWITCHES = (
+    "torch.backends.cpu.get_cpu_capability",
+    "torch.backends.mkldnn.enabled",
+    *_ONEDNN_IEEE,
+    _DETERMINISTIC,
+)
+
+
+def _torch(path: str, *arguments: Any) -> Any:
+    """Call the public function of torch that has this name."""
+    import torch
+
+    return attrgetter(path)(torch)(*arguments)
 
 
 def _cpu_name(index: int) -> str:
@@ -49,152 +113,66 @@ def _cpu_name(index: int) -> str:
     return platform.processor() or platform.machine()
 
 
-def _nothing() -> None:
-    """A CPU has no queue to wait for and no reduced precision to switch off."""
-
-
-def _cpu_switches() -> dict[str, Any]:
-    import torch
-
-    return {
-        "torch.get_num_threads": torch.get_num_threads(),
-        "torch.backends.cpu.get_cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "torch.backends.mkldnn.enabled": torch.backends.mkldnn.enabled,
-        "torch.are_deterministic_algorithms_enabled": torch.are_deterministic_algorithms_enabled(),
-    }
+def _cuda_count() -> int:
+    return int(_torch("cuda.device_count")) if _torch("cuda.is_available") else 0
 
 
 def _deterministic() -> None:
-    import torch
-
-    torch.use_deterministic_algorithms(True)
-
-
-def _cuda_count() -> int:
-    import torch
-
-    return torch.cuda.device_count() if torch.cuda.is_available() else 0
-
-
-def _cuda_name(index: int) -> str:
-    import torch
-
-    return torch.cuda.get_device_name(index)
-
-
-def _cuda_synchronize() -> None:
-    import torch
-
-    torch.cuda.synchronize()
-
-
-def _cuda_switches() -> dict[str, Any]:
-    import torch
-
-    # Only the fp32_precision names are read: reading allow_tf32 after one of them was set raises.
-    matmul = torch.backends.cuda.matmul
-    cudnn: Any = torch.backends.cudnn  # its conv and rnn are not in torch's stubs
-    return {
-        "torch.backends.cuda.matmul.fp32_precision": matmul.fp32_precision,
-        "torch.backends.cudnn.conv.fp32_precision": cudnn.conv.fp32_precision,
-        "torch.backends.cudnn.rnn.fp32_precision": cudnn.rnn.fp32_precision,
-        "torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction": (
-            matmul.allow_fp16_reduced_precision_reduction
-        ),
-        "torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction": (
-            matmul.allow_bf16_reduced_precision_reduction
-        ),
-        "torch.backends.cudnn.benchmark": cudnn.benchmark,
-        "torch.backends.cudnn.deterministic": cudnn.deterministic,
-        "torch.are_deterministic_algorithms_enabled": torch.are_deterministic_algorithms_enabled(),
-        "CUBLAS_WORKSPACE_CONFIG": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
-    }
-
-
-def _cuda_ieee() -> None:
-    import torch
-
-    # The two of cuDNN default to 'tf32', so setting matmul's alone would leave convolutions at 10 bits.
-    cudnn: Any = torch.backends.cudnn  # its conv and rnn are not in torch's stubs
-    torch.backends.cuda.matmul.fp32_precision = cudnn.conv.fp32_precision = cudnn.rnn.fp32_precision = "ieee"
-    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
-    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    _torch("use_deterministic_algorithms", True)
 
 
 def _cuda_deterministic() -> None:
-    import torch
-
     # Read by cuBLAS when its handle is made: https://docs.nvidia.com/cuda/cublas/#results-reproducibility
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.backends.cudnn.benchmark = False
+    _write({"torch.backends.cudnn.benchmark": False})
     _deterministic()
 
 
-def _mps_count() -> int:
-    import torch
-
-    return int(torch.backends.mps.is_available())
-
-
-def _mps_synchronize() -> None:
-    import torch
-
-    torch.mps.synchronize()
-
-
-def _mps_switches() -> dict[str, Any]:
-    return {
-        "PYTORCH_ENABLE_MPS_FALLBACK": os.environ.get("PYTORCH_ENABLE_MPS_FALLBACK"),
-        "PYTORCH_MPS_FAST_MATH": os.environ.get("PYTORCH_MPS_FAST_MATH"),
-    }
-
-
-def _xpu_count() -> int:
-    import torch
-
-    return torch.xpu.device_count() if torch.xpu.is_available() else 0
-
-
-def _xpu_name(index: int) -> str:
-    import torch
-
-    return str(torch.xpu.get_device_name(index))
-
-
-def _xpu_synchronize() -> None:
-    import torch
-
-    torch.xpu.synchronize()
-
-
-# fmt: off  (one device a row)
+# Best first: the order of 'auto'.
 DEVICES = (
     Device(
-        "cuda",
-        _cuda_count,
-        _cuda_name,
-        DTYPES,
-        _cuda_synchronize,
-        _cuda_switches,
-        _cuda_ieee,
-        _cuda_deterministic,
+        kind="cuda",
+        count=_cuda_count,
+        describe=lambda index: str(_torch("cuda.get_device_name", index)),
+        dtypes=DTYPES,
+        synchronize=lambda index: _torch("cuda.synchronize", index),
+        switches=partial(_read, *_CUDA_SWITCHES),
+        ieee=partial(_write, _CUDA_IEEE),
+        deterministic=_cuda_deterministic,
     ),
-    Device("xpu", _xpu_count, _xpu_name, DTYPES, _xpu_synchronize, dict, _nothing, _deterministic),
     Device(
-        "mps",
-        _mps_count,
-        lambda index: "Apple GPU",
-        DTYPES[1:],
-        _mps_synchronize,
-        _mps_switches,
-        _nothing,
-        _deterministic,
+        kind="xpu",
+        count=lambda: int(_torch("xpu.device_count")),
+        describe=lambda index: str(_torch("xpu.get_device_name", index)),
+        dtypes=DTYPES,
+        synchronize=lambda index: _torch("xpu.synchronize", index),
+        switches=partial(_read, *_ONEDNN_IEEE, _DETERMINISTIC),
+        ieee=partial(_write, _ONEDNN_IEEE),
+        deterministic=_deterministic,
     ),
-    Device("cpu", lambda: 1, _cpu_name, DTYPES, _nothing, _cpu_switches, _nothing, _deterministic),
+    Device(
+        kind="mps",
+        count=lambda: int(_torch("backends.mps.is_available")),
+        describe=lambda index: str(_torch("backends.mps.get_name")),
+        dtypes=DTYPES[1:],  # Metal has no float64
+        synchronize=lambda index: _torch("mps.synchronize"),
+        switches=partial(_read, "PYTORCH_ENABLE_MPS_FALLBACK", "PYTORCH_MPS_FAST_MATH", _DETERMINISTIC),
+        ieee=lambda: None,  # no public switch
+        deterministic=_deterministic,
+    ),
+    Device(
+        kind="cpu",
+        count=lambda: 1,
+        describe=_cpu_name,
+        dtypes=DTYPES,
+        synchronize=lambda index: None,  # it has no queue
+        switches=partial(_read, *_CPU_SWITCHES),
+        ieee=partial(_write, _ONEDNN_IEEE),
+        deterministic=_deterministic,
+    ),
 )
-# fmt: on
 _ROWS = {row.kind: row for row in DEVICES}
-_SPEC = re.compile(r"(?P<kind>[a-z]+)(:(?P<index>\d{1,3}))?")
+_SPEC = re.compile(r"(?P<kind>[a-z]+)(:(?P<index>0|[1-9][0-9]{0,2}))?")
 
 
 def parse_device(name: str) -> tuple[str, int | None]:
@@ -206,39 +184,48 @@ def parse_device(name: str) -> tuple[str, int | None]:
     kind, index = (match["kind"], match["index"]) if match else (name, None)
     if kind not in (*_ROWS, "auto") or (kind == "auto" and index is not None):
         names = ("auto", *_ROWS)
+        meant = kind.strip().lower().replace("gpu", "auto")  # which of its names a GPU has, auto finds out
         raise DeviceUnavailable(
             f"There is no device {name!r}.",
             f"A device is one of {', '.join(names)}, with an index after a colon where there are several.",
-            did_you_mean(kind, names) or "Type 'lab doctor' to see the devices of this machine.",
+            did_you_mean(meant, names) or "Type 'lab doctor' to see the devices of this machine.",
         )
     return kind, None if index is None else int(index)
 
 
+def _names(row: Device) -> list[str]:
+    """Name the present devices of a kind. A device has one name: an index only where there are several."""
+    count = row.count()
+    return [f"{row.kind}:{i}" if count > 1 else row.kind for i in range(count)]
+
+
 def present_devices() -> list[str]:
     """Name every device that this machine has, best first: ``['cuda:0', 'cuda:1', 'cpu']``."""
-    counts = [(row.kind, row.count()) for row in DEVICES]
-    return [f"{kind}:{i}" if n > 1 else kind for kind, n in counts for i in range(n)]
+    return [name for row in DEVICES for name in _names(row)]
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device of that name; ``auto`` is the best that is present.
+    """Return the device of that name, as present_devices() names it; ``auto`` is the best that is present.
 
-    Raises: DeviceUnavailable where this machine does not have it. There is no silent fall back.
+    Raises: DeviceUnavailable where this machine does not have it. There is no silent fall back: where a driver
+    does not work, torch warns.
     """
     import torch
 
     kind, index = parse_device(name)
     if kind == "auto":
         return torch.device(present_devices()[0])
-    count = _ROWS[kind].count()
-    if count <= (index or 0):
-        what = f"{name!r} is not there: this machine has {count or 'no'} {kind} device{'s' * (count != 1)}."
-        raise DeviceUnavailable(
-            what,
-            f"Present: {', '.join(present_devices())}.",
-            "Name one of these, or 'auto' for the best; 'lab doctor' shows what torch sees.",
-        )
-    return torch.device(name)
+    with warnings.catch_warnings(record=True, action="always") as complaints:
+        here = _names(_ROWS[kind])
+        if (index or 0) < len(here):
+            return torch.device(here[index or 0])
+        present = present_devices()
+    reasons = dict.fromkeys(f" {complaint.message}" for complaint in complaints)
+    raise DeviceUnavailable(
+        f"{name!r} is not there: torch {torch.__version__} finds {', '.join(here) or f'no {kind}'}.{''.join(reasons)}",
+        f"Present: {', '.join(present)}.",
+        "Name one of these, or 'auto' for the best; 'lab doctor' shows what torch sees.",
+    )
 
 
 def device_row(device: torch.device | str) -> Device:
@@ -274,7 +261,7 @@ def environment(device: torch.device | str) -> dict[str, Any]:
         "device": str(device),
         "device_name": row.describe(index),
         "driver": _driver(row.kind),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # a subclass of str
         "torch_cuda": torch.version.cuda,
         "python": platform.python_version(),
         "platform": f"{sys.platform}-{platform.machine()}",

@@ -102,8 +102,10 @@ def test_doctor_names_what_results_depend_on(tmp_path: Path) -> None:
     assert re.search(rf"^cpu: {re.escape(cpu['device_name'])}$", lab("doctor", cwd=tmp_path).stdout, re.MULTILINE)
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stopped_lesson_leaves_nothing_half(sent: signal.Signals, code: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("sent", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_stopped_lesson_leaves_nothing_half(sent: signal.Signals, code: int, word: str, tmp_path: Path) -> None:
     with subprocess.Popen([*LAB, "lesson"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         outputs = tmp_path / "outputs"
         while process.poll() is None and not list(outputs.glob(".partial-*/")):
@@ -111,7 +113,8 @@ def test_a_stopped_lesson_leaves_nothing_half(sent: signal.Signals, code: int, t
         process.send_signal(sent)
         _, complaint = process.communicate(timeout=10)
     assert process.returncode == code
-    assert b"Traceback" not in complaint
+    assert complaint.decode().startswith(f"lab: {word}")
+    assert "Traceback" not in complaint.decode()
     assert [path for path in outputs.rglob("*") if path.is_file()] == []
 
 
