@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -31,7 +30,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_STOPPED: dict[Any, str] = {INTERRUPTED: "interrupted", TERMINATED: "terminated"}
 # The parent of all complaints about the command line: typer exports only its children.
 _WrongWords: Any = typer.BadParameter.__base__
 
@@ -182,7 +180,11 @@ def run(
             def show(cell: int, cells: int, name: object = plan.notebook.path, status: Status = status) -> None:
                 status.update(f"{name}: cell {cell + 1} of {cells}")
 
-            result = execute_plan(plan, outputs=outputs, limit=timeout, on_cell=show)
+            try:
+                result = execute_plan(plan, outputs=outputs, limit=timeout, on_cell=show)
+            except (KeyboardInterrupt, SystemExit) as stop:
+                print(*getattr(stop, "__notes__", ()), sep="\n", file=sys.stderr)
+                raise
         print(f"{result.status:<10} {plan.notebook.path} → {result.path}", file=sys.stderr if json else sys.stdout)
         results.append(result)
     if json:
@@ -259,22 +261,17 @@ def main() -> None:
     except _WrongWords as error:
         _fail(f"{error.format_message()}\n  Type '{error.ctx.command_path} --help' to see what there is.", 2)
     except (KeyboardInterrupt, typer.Abort, SystemExit) as stop:
-        # typer answers an interrupt by one of the latter two, depending on its version.
+        # typer makes one of the latter two of an interrupt, depending on its version.
         code = stop.code if isinstance(stop, SystemExit) else INTERRUPTED
-        if code not in _STOPPED:
-            raise
-        _fail("\n  ".join([_STOPPED[code], *_notes(stop)]), code)
+        if code == INTERRUPTED:
+            _fail("interrupted", INTERRUPTED)
+        if code == TERMINATED:
+            _fail("terminated", TERMINATED)
+        raise
     except BrokenPipeError:
         # The reader, such as head, has seen enough. Python would complain once more while it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-
-
-def _notes(error: BaseException | None) -> Iterator[str]:
-    """Yield what was noted on the way, such as where the part that is done lies."""
-    while error is not None:
-        yield from getattr(error, "__notes__", ())
-        error = error.__cause__ or error.__context__
 
 
 def _fail(message: str, exit_code: int) -> NoReturn:

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from lab.device import present_devices
+from lab.teach.notebook import notebook_from_percent
 
+ROOT = Path(__file__).resolve().parents[1]
 LAB = [sys.executable, "-m", "lab"]
 
 
@@ -122,3 +124,72 @@ def test_a_terminal_without_unicode_still_gets_its_lesson(tmp_path: Path) -> Non
     answer = lab("lesson", cwd=tmp_path, env={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
     assert answer.returncode == 0
     assert "? dy/dx = 2x" in answer.stdout
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_says_where_the_part_that_is_done_lies(sent: signal.Signals, code: int, tmp_path: Path) -> None:
+    source = "# %%\nfrom pathlib import Path\nimport time\nPath('started').touch()\ntime.sleep(60)\n"
+    (tmp_path / "slow.ipynb").write_text(notebook_from_percent(source), encoding="utf-8")
+    command = [*LAB, "run", "slow.ipynb"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not list(tmp_path.glob("outputs/.partial-*/files/started")):
+            time.sleep(0.01)
+        process.send_signal(sent)
+        _, complaint = process.communicate(timeout=10)
+    assert process.returncode == code
+    record = tmp_path / complaint.splitlines()[0].partition(": ")[2] / "run.json"
+    assert json.loads(record.read_text("utf-8"))["status"] == "interrupted"
+
+
+def test_run_reports_each_notebook_and_the_first_failure(tmp_path: Path) -> None:
+    (tmp_path / "good.ipynb").write_text(notebook_from_percent("# %%\n1 + 1\n"), encoding="utf-8")
+    (tmp_path / "bad.ipynb").write_text(notebook_from_percent("# %%\n1 / 0\n"), encoding="utf-8")
+    answer = lab("run", "bad.ipynb", "good.ipynb", "--json", cwd=tmp_path)
+    assert answer.returncode == 4
+    assert [record["status"] for record in json.loads(answer.stdout)["runs"]] == ["failed", "completed"]
+    assert "ZeroDivisionError" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_notebooks_are_checked_against_their_sources(tmp_path: Path) -> None:
+    assert lab("notebooks", "--check", cwd=tmp_path).returncode == 1
+    assert lab("notebooks", cwd=tmp_path).returncode == 0
+    assert lab("notebooks", "--check", cwd=tmp_path).returncode == 0
+    written = {path.name: path.read_text("utf-8") for path in (tmp_path / "notebooks").iterdir()}
+    assert written == {path.name: path.read_text("utf-8") for path in (ROOT / "notebooks").glob("*.ipynb")}
+
+
+def test_exercises_are_told_apart_and_judged_as_the_learner_goes(tmp_path: Path) -> None:
+    def statuses() -> list[str]:
+        return [e["status"] for e in json.loads(lab("exercises", "--json", cwd=tmp_path).stdout)["exercises"]]
+
+    assert set(statuses()) == {"not started"}
+    attempt = next((tmp_path / "workspace").rglob("ex01_*.py"))
+    stub = attempt.read_text("utf-8")
+    attempt.write_text(stub.replace("raise NotImplementedError", "return 4., 27."), encoding="utf-8")
+    told = lab("exercises", cwd=tmp_path).stdout
+    assert "4 and 27 are typed in" in told
+    assert statuses() == ["wrong", "not started", "not started"]
+    solved = "(x**2 + y**3).backward()\n    return x.grad, y.grad"
+    attempt.write_text(stub.replace("raise NotImplementedError", solved), encoding="utf-8")
+    assert statuses() == ["solved", "not started", "not started"]
+    assert attempt.read_text("utf-8") == stub.replace("raise NotImplementedError", solved)
+
+
+def test_the_reference_solutions_are_judged_for_ci(tmp_path: Path) -> None:
+    answer = lab("exercises", "--solutions", "--seed", "5", cwd=tmp_path)
+    assert answer.returncode == 0
+    assert "3/3 solved" in answer.stdout
+    assert not (tmp_path / "workspace").exists()
+
+
+def test_what_an_attempt_prints_cannot_command_the_terminal(tmp_path: Path) -> None:
+    lab("exercises", cwd=tmp_path)
+    attempt = next((tmp_path / "workspace").rglob("ex01_*.py"))
+    body = "print('\\x1b[2J\\x07hello')\n    return 1., 1."
+    stub = attempt.read_text("utf-8").replace("raise NotImplementedError", body)
+    attempt.write_text(stub, encoding="utf-8")
+    told = lab("exercises", cwd=tmp_path).stdout
+    assert "hello" in told
+    assert "\x1b" not in told
+    assert "\x07" not in told
