@@ -143,7 +143,7 @@ def _show_judgements(console: Console, judgements: list[Judgement], seed: int) -
     console.print(f"{solved}/{len(judgements)} solved", style="bold")
     for judgement in judgements:
         sign, style = {"solved": ("✓", "green"), "wrong": ("✗", "red")}.get(judgement.status, ("·", "dim"))
-        console.print(Text(f"  {sign} {judgement.title}", style=style))
+        console.print(Text(f"  {sign} {judgement.id.partition('_')[0]}  {judgement.title}", style=style))
     first = next((judgement for judgement in judgements if not judgement.solved), None)
     if first is None:
         return

@@ -11,7 +11,7 @@ from lab.practise.stub import derive_stub
 
 _HEAD = """\
 # %% [markdown]
-# # Exercises of lesson {number}
+# # Exercises of lesson {lesson}
 #
 # Replace `raise NotImplementedError` in a cell, run it, then run the cell
 # below it: it judges what you wrote on random numbers.
@@ -32,7 +32,7 @@ judge = partial(check, solutions=solutions, device=device, dtype=dtype, seed=see
 
 _EXERCISE = """
 # %% [markdown]
-# ## {title}
+# ## {number}. {title}
 
 # %%
 {stub}
@@ -49,9 +49,10 @@ def exercises_as_percent(lesson_folder: Path) -> str:
     return "".join(_parts(lesson_folder.name.partition("_")[0], exercises))
 
 
-def _parts(number: str, exercises: list[Exercise]) -> Iterator[str]:
-    yield _HEAD.format(number=number)
-    for exercise in exercises:
+def _parts(lesson: str, exercises: list[Exercise]) -> Iterator[str]:
+    yield _HEAD.format(lesson=lesson)
+    for number, exercise in enumerate(exercises, 1):
         # The stub without the docstring of its file, which speaks of the file.
         stub = derive_stub(exercise).split('"""\n\n', 1)[1]
-        yield _EXERCISE.format(title=exercise.title, stub=stub, id=exercise.id, function=exercise.function)
+        fields = {"title": exercise.title, "stub": stub, "id": exercise.id, "function": exercise.function}
+        yield _EXERCISE.format(number=number, **fields)

@@ -1,0 +1,76 @@
+"""What the documents say is what there is."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lab.parameters import validate_parameters
+from lab.run import run_notebook
+from lab.teach.lessons import find_lesson
+from lab.teach.narrate import narrate
+from lab.teach.stage import Stage
+
+ROOT = Path(__file__).resolve().parents[1]
+OUTPUTS = (ROOT / "docs" / "outputs.md").read_text("utf-8")
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("requirements/*.md")]
+
+
+def documented(heading: str) -> set[str]:
+    """Return the fields in the first column of the table below a heading."""
+    section = OUTPUTS.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (`[^|]+) \|", section, re.MULTILINE)
+    return {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory):
+    outputs = tmp_path_factory.mktemp("outputs")
+    lesson = find_lesson("")
+    parameters = validate_parameters(lesson.parameters, {"device": "cpu"}, where="test")
+    folder, lesson_json = narrate(lesson, Stage(), parameters=parameters, outputs=outputs)
+    run = run_notebook(ROOT / "notebooks" / f"{lesson.name}.ipynb", {"device": "cpu"}, outputs=outputs)
+    return folder, lesson_json, run.record
+
+
+def test_every_field_of_the_results_is_documented_and_no_other(results) -> None:
+    _, lesson_json, run_json = results
+    assert set(lesson_json) == documented("In both files") | documented("lesson.json")
+    assert set(run_json) == documented("In both files") | documented("run.json")
+    assert set(run_json["comparisons"][0]) == documented("A comparison")
+
+
+def test_lesson_and_notebook_record_the_same(results) -> None:
+    _, lesson_json, run_json = results
+    same = ("parameters", "lock", "comparisons", "claims", "pictures")
+    assert {name: lesson_json[name] for name in same} == {name: run_json[name] for name in same}
+
+
+def test_the_picture_of_the_readme_is_the_one_that_the_lesson_draws(results) -> None:
+    folder, _, _ = results
+    assert (ROOT / "docs" / "pictures" / "graph.svg").read_text("utf-8") == (folder / "graph.svg").read_text("utf-8")
+
+
+def test_the_terminal_excerpt_of_the_readme_is_what_the_lesson_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    from lab.teach.perform import perform
+
+    lesson = find_lesson("")
+    perform(lesson.cells, Stage(), path=lesson.source, parameters={"device": "cpu"})
+    excerpt = next(
+        block
+        for block in re.findall(r"```\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+        if "✓" in block
+    )
+    assert excerpt in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_relative_links_lead_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text("utf-8"))
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_the_readme_names_every_target_of_the_makefile() -> None:
+    targets = re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert [target for target in targets if f"make {target}" not in readme] == []
