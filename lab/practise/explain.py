@@ -39,7 +39,8 @@ MEANINGS = {
         "and that of a non-leaf stays None."
     ),
     r"Inference tensors cannot be saved for backward": (
-        "A tensor made under inference_mode can never take part in a graph. Make it under no_grad."
+        "A tensor made under inference_mode cannot be saved for backward, which this operation needs. "
+        "Make it under no_grad."
     ),
     r"change requires_grad flags of leaf variables": (
         "Only a leaf can be switched off, and this tensor was computed. Use its .detach()."
