@@ -1,7 +1,7 @@
 # Every target sets the lab up first, which costs nothing once it is done. Variables are shown by `make help`.
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup ready lock lesson exercises notebooks jupyter doctor test lint bench clean
+.PHONY: help setup ready lock lesson exercises hint notebooks jupyter doctor test lint bench clean
 
 # The one address named here: where torch's CPU wheels are. Empty means nowhere but pip's own settings.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -14,7 +14,10 @@ conditions = $(strip $(if $(DEVICE),--device $(call quote,$(DEVICE))) \
   $(if $(DTYPE),--dtype $(call quote,$(DTYPE))) $(if $(SEED),--seed $(call quote,$(SEED))))
 parameters = $(foreach p,$(P),-p $(call quote,$(p))) $(if $(X),-p $(call quote,x=$(X))) $(if $(Y),-p $(call quote,y=$(Y)))
 options = $(strip $(parameters) $(conditions))
-NOTEBOOK ?= $(if $(options),notebooks/05_gradients.ipynb,notebooks/*.ipynb)
+# With parameters, the notebook of the lesson; without, all.
+NOTEBOOK ?= $(if $(options),$(firstword $(filter-out %_exercises.ipynb,$(wildcard notebooks/$(LESSON)*.ipynb))),notebooks/*.ipynb)
+X := $(or $(X),$(x))
+Y := $(or $(Y),$(y))
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -32,11 +35,15 @@ lesson: ready ## the lesson: X=3 Y=1 DEVICE=cuda DTYPE=float64 SEED=1
 exercises: ready ## your answers, judged; SOLUTIONS=1: the solutions
 	@$(BIN)/lab exercises $(if $(LESSON),$(call quote,$(LESSON))) $(if $(SOLUTIONS),--solutions) $(conditions) $(ARGS)
 
+hint: ready ## a hint, from a question (STEP=1) to the solution (4): EXERCISE=ex01
+	@$(BIN)/lab hint $(call quote,$(EXERCISE)) $(STEP) $(if $(LESSON),--lesson $(call quote,$(LESSON)))
+
 notebooks: ready ## run the notebooks into outputs/: X=3 … or NOTEBOOK=file
 	@$(BIN)/lab run $(NOTEBOOK) $(options) $(ARGS)
 
-jupyter: ready ## the notebooks in JupyterLab, on this machine only
-	@$(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir notebooks \
+jupyter: ready ## your copy of the notebooks (workspace/) in JupyterLab
+	@$(BIN)/lab generate --folder workspace/notebooks --keep
+	@$(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir workspace/notebooks \
 	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(ARGS)
 
 doctor: ready ## what results depend on here: devices, versions, switches
@@ -48,7 +55,7 @@ test: ready ## run the tests: ARGS="-k setup"
 lint: ready ## check format, style, types, notebooks, scripts and workflow
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
 	@$(BIN)/mypy && find lab/lessons -path '*/exercises/*.py' -exec $(BIN)/mypy {} +
-	@$(BIN)/lab notebooks --check
+	@$(BIN)/lab generate --check
 	@$(BIN)/shellcheck requirements/*.sh .ci/run
 	@$(BIN)/yamllint --strict .github && $(BIN)/zizmor --offline --quiet .github
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml

@@ -12,18 +12,25 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 FLOOR = [sys.executable, "-c", "import torch, matplotlib.figure"]
+NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "05_gradients.ipynb"
 LAB = [sys.executable, "-m", "lab"]
 
 
-def seconds(command: list[str], *, first_line: bool = False) -> float:
-    """Return the wall time until the command ends, or until its first line; then it is read to its end."""
+def seconds(command: list[str], *, first_line: bool = False, code: int = 0) -> float:
+    """Return the wall time until the command ends, or until its first line; then it is read to its end.
+
+    Raises: SystemExit where it ends with another exit code: what crashes is fast.
+    """
     start = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         process.stdout.readline()
         until_line = time.perf_counter() - start
         process.stdout.read()
+    if process.returncode != code:
+        sys.exit(f"{' '.join(command)}: exit code {process.returncode}, expected {code}")
     return until_line if first_line else time.perf_counter() - start
 
 
@@ -34,17 +41,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as outputs:
         lesson = [*LAB, "lesson", "--outputs", outputs]
         rows = {
-            "import torch, matplotlib.figure": (FLOOR, False),
-            "lab lesson": (lesson, False),
-            "lab lesson, first line": (lesson, True),
-            "lab --help": ([*LAB, "--help"], False),
-            "lab lesson -p x=abc (refused)": ([*LAB, "lesson", "-p", "x=abc"], False),
+            "import torch, matplotlib.figure": (FLOOR, False, 0),
+            "lab lesson": (lesson, False, 0),
+            "lab lesson, first line": (lesson, True, 0),
+            "lab --help": ([*LAB, "--help"], False, 0),
+            "lab lesson -p x=abc (refused)": ([*LAB, "lesson", "-p", "x=abc"], False, 2),
+            "lab run … -p x=abc (refused)": ([*LAB, "run", str(NOTEBOOK), "-p", "x=abc"], False, 2),
         }
         seconds(FLOOR)  # warms the disk cache
         times: dict[str, list[float]] = {name: [] for name in rows}
         for _ in range(rounds):
-            for name, (command, first_line) in rows.items():
-                times[name].append(seconds(command, first_line=first_line))
+            for name, (command, first_line, code) in rows.items():
+                times[name].append(seconds(command, first_line=first_line, code=code))
     medians = {name: statistics.median(values) for name, values in times.items()}
     floor, whole = medians["import torch, matplotlib.figure"], medians["lab lesson"]
     for name, median in medians.items():

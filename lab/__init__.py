@@ -1,3 +1,3 @@
-"""Gradient Lab: learn how PyTorch computes gradients, practise, and prove that a machine computes them right."""
+"""Gradient Lab: learn how PyTorch computes gradients, practise, and see each beside its reference."""
 
 __version__ = "0.1.0"

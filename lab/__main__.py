@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -20,10 +21,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
 
-    from lab.practise import Judgement
-
 app = typer.Typer(
-    help="Learn how PyTorch computes gradients, practise until it sticks, prove that your machine computes them right.",
+    help="Learn how PyTorch computes gradients, practise until it sticks, and see each beside its reference.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -76,7 +75,7 @@ def lesson(
     json: Json = False,
 ) -> None:
     """Narrate a lesson: prose, code, and each gradient beside its reference."""
-    from lab.parameters import validate_parameters
+    from lab.parameters import settle_device, validate_parameters
     from lab.teach.lessons import find_lesson
 
     found = find_lesson(name)
@@ -86,18 +85,16 @@ def lesson(
     console.print(f"lab lesson {found.name}", style="bold")
     console.print(", ".join(f"{name} = {value}" for name, value in parameters.items()))
     # torch is imported from here on, after the first line and every complaint about an argument.
-    from lab.device import check_dtype, resolve_device
+    settle_device(parameters)
     from lab.teach.narrate import narrate
     from lab.teach.terminal import TerminalStage
 
-    resolved = resolve_device(str(parameters["device"]))
-    check_dtype(resolved, str(parameters["dtype"]))
     with contextlib.redirect_stdout(console.file):
-        folder, result = narrate(
-            found, TerminalStage(console), parameters={**parameters, "device": str(resolved)}, outputs=outputs
-        )
-    count = f"{len(result['comparisons'])} gradients beside their references, {len(result['claims'])} claims checked"
-    console.print(f"\n{count}.\nPictures and lesson.json: {folder}", soft_wrap=True)
+        folder, result = narrate(found, TerminalStage(console), parameters=parameters, outputs=outputs)
+    checked = (
+        f"Gradients beside their references: {len(result['comparisons'])}. Claims checked: {len(result['claims'])}."
+    )
+    console.print(f"\n{checked}\nPictures and lesson.json: {folder}", soft_wrap=True)
     if json:
         _print_json(result)
 
@@ -120,40 +117,40 @@ def exercises(
     import random
 
     from lab.practise import Conditions, discover_exercises, judge_all, prepare_workspace
-    from lab.teach.lessons import find_lesson
+    from lab.practise.report import report_judgements
+    from lab.teach.lessons import discover_lessons, find_lesson
 
-    folder = find_lesson(name).folder
+    lessons = discover_lessons() if solutions and not name else [find_lesson(name)]
     # Fresh numbers each time, so that an answer made for the last ones is not an answer.
     seed = random.SystemRandom().randrange(2**31) if seed is None else seed
     conditions = Conditions(seed, dtype or "float32", device or "cpu")
+    conditions.validate()
     if not solutions:
-        prepare_workspace(discover_exercises(folder), workspace)
-    judgements = judge_all(folder, workspace, conditions, solutions=solutions)
+        prepare_workspace(discover_exercises(lessons[0].folder), workspace)
+    judged = [judge_all(lesson.folder, workspace, conditions, solutions=solutions) for lesson in lessons]
+    judgements = [judgement for of_lesson in judged for judgement in of_lesson]
     if json:
-        _print_json({"exercises": [judgement.to_json() for judgement in judgements]})
-    _show_judgements(_console(stderr=json), judgements, seed)
+        _print_json({"seed": seed, "exercises": [judgement.to_json() for judgement in judgements]})
+    options = ["--dtype", conditions.dtype, "--device", conditions.device, "--seed", str(seed)]
+    words = ["exercises", *([name] if name else []), *(["--solutions"] if solutions else []), *options]
+    for text in report_judgements(judgements, again=f"{_typed()} {shlex.join(words)}", workspace=workspace):
+        _console(stderr=json).print(text)
     if solutions and not all(judgement.solved for judgement in judgements):
         sys.exit(1)
 
 
-def _show_judgements(console: Console, judgements: list[Judgement], seed: int) -> None:
-    from rich.text import Text
+@app.command()
+def hint(
+    exercise: Annotated[str, typer.Argument(help="Its id, such as ex01.")],
+    step: Annotated[int, typer.Argument(min=1, max=4, help="From 1, a question, to 4, the solution.")] = 1,
+    lesson: Annotated[str, typer.Option("--lesson", help="Its number or name; the first without.")] = "",
+) -> None:
+    """Give a hint: a question, a name to look up, a line with a hole, the solution."""
+    from lab.practise import discover_exercises, find_exercise, hint_steps
+    from lab.teach.lessons import find_lesson
 
-    solved = sum(judgement.solved for judgement in judgements)
-    console.print(f"{solved}/{len(judgements)} solved", style="bold")
-    for judgement in judgements:
-        sign, style = {"solved": ("✓", "green"), "wrong": ("✗", "red")}.get(judgement.status, ("·", "dim"))
-        console.print(Text(f"  {sign} {judgement.id.partition('_')[0]}  {judgement.title}", style=style))
-    first = next((judgement for judgement in judgements if not judgement.solved), None)
-    if first is None:
-        return
-    console.print(f"\n{first.title}: {first.status}", style="bold")
-    printed = "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in first.output)
-    for paragraph in (printed, first.diagnosis, first.hint and f"Hint: {first.hint}"):
-        if paragraph:
-            console.print(Text(paragraph.rstrip()))
-    if first.status == "wrong":
-        console.print(f"The same numbers again: {_typed()} exercises --seed {seed}", style="dim")
+    found = find_exercise(exercise, discover_exercises(find_lesson(lesson).folder))
+    _console(stderr=False).print(f"{found.title}, hint {step} of 4\n{hint_steps(found)[step - 1]}", markup=False)
 
 
 @app.command()
@@ -195,9 +192,10 @@ def run(
 
 
 @app.command()
-def notebooks(
+def generate(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if one is out of date.")] = False,
     folder: Annotated[Path, typer.Option("--folder", help="Where notebooks are.")] = Path("notebooks"),
+    keep: Annotated[bool, typer.Option("--keep", help="Write only those that are not there yet.")] = False,
 ) -> None:
     """Generate the notebooks from the lessons and the exercises."""
     from lab.practise import exercises_as_percent
@@ -214,9 +212,11 @@ def notebooks(
         raise LabError(
             f"Out of date: {', '.join(map(str, stale))}.",
             "Expected what their sources generate, outputs stripped.",
-            "Type 'lab notebooks' and commit them.",
+            "Type 'lab generate' and commit them; it replaces what is there.",
         )
     for path in stale:
+        if keep and path.exists():
+            continue
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(texts[path], encoding="utf-8")
         print(f"wrote {path}")
@@ -257,7 +257,8 @@ def main() -> None:
         # Not in standalone mode, in which an interrupt would end as "Aborted!" with exit code 1.
         sys.exit(app(prog_name="lab", standalone_mode=False) or 0)
     except LabError as error:
-        _fail(f"{error.happened}\n  {error.expected}\n  {error.next_step}", error.exit_code)
+        notes = getattr(error, "__notes__", ())
+        _fail("\n  ".join([error.happened, error.expected, error.next_step, *notes]), error.exit_code)
     except _WrongWords as error:
         _fail(f"{error.format_message()}\n  Type '{error.ctx.command_path} --help' to see what there is.", 2)
     except (KeyboardInterrupt, typer.Abort, SystemExit) as stop:
@@ -283,7 +284,9 @@ def _fail(message: str, exit_code: int) -> NoReturn:
 
 def _typed() -> str:
     """Return what to type for this command: ``lab``, or its path where it is not on the search path."""
-    return "lab" if shutil.which("lab") else os.path.relpath(sys.argv[0])
+    if Path(sys.argv[0]).name == "__main__.py":
+        return "python -m lab"
+    return "lab" if shutil.which("lab") else shlex.quote(os.path.relpath(sys.argv[0]))
 
 
 if __name__ == "__main__":

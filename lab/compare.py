@@ -23,8 +23,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Errors of more than C times the unit round-off of the terms that were added are no rounding errors.
-# 16 gave no false alarm in 52,420 comparisons over seven healthy CPU variants, where the largest was 9.15.
+# How many times the unit round-off of its terms an error may be before it is no rounding error. Taken over from a rule
+# that adds a measured spread to them (52,420 comparisons on healthy CPUs, the largest ratio 9.15). The lesson's own
+# gradients stay below half of it for every x, y and dtype that tests/test_lesson_forms.py tries.
 C = 16.0
 
 

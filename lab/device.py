@@ -87,8 +87,10 @@ _CUDA_SWITCHES = (
     *_CUDA_IEEE,
     "torch.backends.cudnn.benchmark",
     "torch.backends.cudnn.deterministic",
+    "torch.backends.cudnn.version",
     _DETERMINISTIC,
     "CUBLAS_WORKSPACE_CONFIG",
+    "NVIDIA_TF32_OVERRIDE",
 )
 _CPU_SWITCHES = (
     "torch.backends.cpu.get_cpu_capability",
@@ -220,12 +222,19 @@ def resolve_device(name: str) -> torch.device:
         if (index or 0) < len(here):
             return torch.device(here[index or 0])
         present = present_devices()
+    other_torch = " 'make setup VARIANT=cuda' installs a torch that has it." if _lacks_cuda(kind) else ""
     reasons = dict.fromkeys(f" {complaint.message}" for complaint in complaints)
     raise DeviceUnavailable(
         f"{name!r} is not there: torch {torch.__version__} finds {', '.join(here) or f'no {kind}'}.{''.join(reasons)}",
         f"Present: {', '.join(present)}.",
-        "Name one of these, or 'auto' for the best; 'lab doctor' shows what torch sees.",
+        f"Name one of these, or 'auto' for the best; 'lab doctor' shows what torch sees.{other_torch}",
     )
+
+
+def _lacks_cuda(kind: str) -> bool:
+    import torch
+
+    return kind == "cuda" and torch.version.cuda is None
 
 
 def device_row(device: torch.device | str) -> Device:

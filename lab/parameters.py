@@ -22,7 +22,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from lab.device import parse_device
+from lab.device import check_dtype, parse_device, resolve_device
 from lab.errors import ParameterError, UsageError, did_you_mean
 
 Value = float | int | bool | str
@@ -171,3 +171,18 @@ def validate_parameters(
             suggestion = did_you_mean(name, parameters) or choose
             raise ParameterError(f"{where} has no parameter {_SHORT.repr(name)}.", known, suggestion)
     return {name: p.validate(given.get(name, p.default)) for name, p in parameters.items()}
+
+
+def settle_device(parameters: dict[str, Value]) -> str | None:
+    """Resolve the parameter ``device`` in place, check that it computes in ``dtype``, and return its name.
+
+    Returns None where there is no such parameter. Raises: DeviceUnavailable.
+    """
+    if "device" not in parameters:
+        return None
+    if parameters["device"] != "cpu":  # always there, and known without importing torch, which takes seconds
+        found = resolve_device(str(parameters["device"]))
+        if "dtype" in parameters:
+            check_dtype(found, str(parameters["dtype"]))
+        parameters["device"] = str(found)
+    return str(parameters["device"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,25 @@ import lab
 from lab.store import digest
 
 ROOT = Path(lab.__file__).parent
+LOCKS = ROOT.parent / "requirements"
 _VERSIONS = ("torch", "numpy", "matplotlib", "ipykernel")
 
 
 def lock() -> dict[str, str]:
-    """Return where the pinned versions are written and their digest; outside a checkout the installed ones count."""
-    variant = "cpu" if _version("torch").endswith("+cpu") else "cuda"
-    file = ROOT.parent / "requirements" / f"{variant}.txt"
-    if file.is_file():
+    """Return where the pinned versions are written and their digest; where they are not those installed, these count.
+
+    Looked at are the packages that compute and draw, which results could show.
+    """
+    versions = {name: _version(name) for name in _VERSIONS}
+    variant = "cpu" if versions["torch"].endswith("+cpu") else "cuda"
+    file = LOCKS / f"{variant}.txt"
+    # A lock that something else was installed over, such as another torch in a test matrix, pinned nothing.
+    if file.is_file() and all(f"\n{name}=={version} " in file.read_text("utf-8") for name, version in versions.items()):
         return {"source": f"requirements/{variant}.txt", "digest": digest(file.read_bytes())}
-    return {"source": "installed", "digest": digest({name: _version(name) for name in _VERSIONS})}
+    return {"source": "installed", "digest": digest(versions)}
 
 
+@cache
 def code() -> str:
     """Return the digest of the lab's own sources, which a kernel imports: another commit may give other results."""
     files = sorted(ROOT.rglob("*.py"))

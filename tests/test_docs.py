@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from lab.parameters import validate_parameters
+from lab.practise import discover_exercises
 from lab.run import run_notebook
-from lab.teach.lessons import find_lesson
+from lab.teach.lessons import Lesson, discover_lessons, find_lesson
 from lab.teach.narrate import narrate
 from lab.teach.stage import Stage
 
@@ -68,6 +69,15 @@ def test_the_terminal_excerpt_of_the_readme_is_what_the_lesson_prints(capsys: py
 def test_relative_links_lead_somewhere(document: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text("utf-8"))
     assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("lesson", discover_lessons(), ids=lambda lesson: lesson.name)
+def test_a_lesson_s_text_names_its_exercises_in_order(lesson: Lesson) -> None:
+    problems = (
+        (lesson.folder / "README.md").read_text("utf-8").partition("## Practice problems")[2].partition("\n## ")[0]
+    )
+    titles = [exercise.title for exercise in discover_exercises(lesson.folder)]
+    assert re.findall(r"^\d+\. \*\*(.+?)\.?\*\*", problems, re.MULTILINE) == titles
 
 
 def test_the_readme_names_every_target_of_the_makefile() -> None:

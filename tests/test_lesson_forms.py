@@ -1,7 +1,6 @@
 """The lesson's three forms come from one source and find the same; every device and dtype gets its gradients right."""
 
 import json
-import math
 import subprocess
 import sys
 from pathlib import Path
@@ -110,8 +109,10 @@ def test_the_notebook_on_disk_is_the_one_its_source_generates(lesson: Lesson) ->
 @ALL_LESSONS
 def test_every_gradient_of_a_lesson_meets_its_reference(lesson: Lesson, place: Place) -> None:
     dtype = str(place.dtype).removeprefix("torch.")
-    record = performed(lesson, device=str(place.device), dtype=dtype)
-    assert len(record.comparisons) >= 8
+    given = {"device": str(place.device), "dtype": dtype}
+    if not given.keys() <= lesson.parameters.keys():
+        pytest.skip(f"{lesson.name} has no parameters device and dtype")
+    record = performed(lesson, **given)
     assert {c["verdict"] for c in record.comparisons} == {"pass"}
     assert {c["dtype"] for c in record.comparisons} == {dtype}
     assert all(c["holds"] for c in record.claims)
@@ -125,7 +126,7 @@ def test_every_gradient_of_a_lesson_meets_its_reference(lesson: Lesson, place: P
 def test_lesson_05_is_right_wherever_it_may_be_asked(dtype: str, x: float, y: float) -> None:
     lesson = find_lesson("05")
     record = performed(lesson, x=x, y=y, dtype=dtype, seed=3, device="cpu")
-    assert "fail" not in {c["verdict"] for c in record.comparisons}
+    assert {c["verdict"] for c in record.comparisons} == {"pass"}
 
 
 def test_lesson_05_gives_the_numbers_of_its_source() -> None:
@@ -146,7 +147,7 @@ def test_narrating_publishes_strict_json_and_the_pictures(tmp_path: Path) -> Non
     lesson = find_lesson("05")
     parameters = validate_parameters(lesson.parameters, {"device": "cpu"}, where="test")
     folder, result = narrate(lesson, Stage(), parameters=parameters, outputs=tmp_path)
-    written = json.loads((folder / "lesson.json").read_text("utf-8"), parse_constant=math.nan.__class__)
+    written = json.loads((folder / "lesson.json").read_text("utf-8"), parse_constant=pytest.fail)
     assert written == result
     assert sorted(path.name for path in folder.iterdir()) == sorted([*result["pictures"], "lesson.json"])
     assert len(result["pictures"]) == 4

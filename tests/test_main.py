@@ -40,6 +40,11 @@ def lab(*words: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess
         (["lesso"], 2, "Did you mean"),
         (["lesson", "--device", "tpu"], 3, "auto, cuda, xpu, mps, cpu"),
         (["doctor", "--device", "cpu:7"], 3, "Present:"),
+        (["exercises", "--dtype", "float8"], 2, "bfloat16"),
+        (["exercises", "--device", "cpu:7"], 3, "Present:"),
+        (["hint", "ex99"], 2, "ex01_two_partials"),
+        (["hint", "ex01", "5"], 2, "step"),
+        (["run", "nowhere.ipynb"], 2, "There is no notebook"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -68,7 +73,7 @@ def test_an_absent_device_is_an_error_and_never_the_cpu(tmp_path: Path) -> None:
 def test_help_lists_every_command(tmp_path: Path) -> None:
     answer = lab("--help", cwd=tmp_path)
     assert answer.returncode == 0
-    assert all(command in answer.stdout for command in ("lesson", "exercises", "run", "notebooks", "doctor"))
+    assert all(command in answer.stdout for command in ("lesson", "exercises", "hint", "run", "generate", "doctor"))
 
 
 def test_the_first_line_of_a_lesson_comes_before_torch(tmp_path: Path) -> None:
@@ -152,9 +157,9 @@ def test_run_reports_each_notebook_and_the_first_failure(tmp_path: Path) -> None
 
 
 def test_notebooks_are_checked_against_their_sources(tmp_path: Path) -> None:
-    assert lab("notebooks", "--check", cwd=tmp_path).returncode == 1
-    assert lab("notebooks", cwd=tmp_path).returncode == 0
-    assert lab("notebooks", "--check", cwd=tmp_path).returncode == 0
+    assert lab("generate", "--check", cwd=tmp_path).returncode == 1
+    assert lab("generate", cwd=tmp_path).returncode == 0
+    assert lab("generate", "--check", cwd=tmp_path).returncode == 0
     written = {path.name: path.read_text("utf-8") for path in (tmp_path / "notebooks").iterdir()}
     assert written == {path.name: path.read_text("utf-8") for path in (ROOT / "notebooks").glob("*.ipynb")}
 
@@ -167,8 +172,10 @@ def test_exercises_are_told_apart_and_judged_as_the_learner_goes(tmp_path: Path)
     attempt = next((tmp_path / "workspace").rglob("ex01_*.py"))
     stub = attempt.read_text("utf-8")
     attempt.write_text(stub.replace("raise NotImplementedError", "return 4., 27."), encoding="utf-8")
-    told = lab("exercises", cwd=tmp_path).stdout
-    assert "4 and 27 are typed in" in told
+    told = lab("exercises", "--seed", "1", cwd=tmp_path).stdout
+    readme = (ROOT / "README.md").read_text("utf-8")
+    excerpt = next(block for block in readme.split("```\n") if block.startswith("Two partials: wrong"))
+    assert excerpt in "\n".join(line.rstrip() for line in told.splitlines())
     assert statuses() == ["wrong", "not started", "not started"]
     solved = "(x**2 + y**3).backward()\n    return x.grad, y.grad"
     attempt.write_text(stub.replace("raise NotImplementedError", solved), encoding="utf-8")
@@ -180,6 +187,7 @@ def test_the_reference_solutions_are_judged_for_ci(tmp_path: Path) -> None:
     answer = lab("exercises", "--solutions", "--seed", "5", cwd=tmp_path)
     assert answer.returncode == 0
     assert "3/3 solved" in answer.stdout
+    assert "Two partials: A loss depends on every parameter" in " ".join(answer.stdout.split())
     assert not (tmp_path / "workspace").exists()
 
 
@@ -193,3 +201,18 @@ def test_what_an_attempt_prints_cannot_command_the_terminal(tmp_path: Path) -> N
     assert "hello" in told
     assert "\x1b" not in told
     assert "\x07" not in told
+
+
+def test_hints_lead_from_a_question_to_the_solution(tmp_path: Path) -> None:
+    hints = [lab("hint", "ex01", str(step), cwd=tmp_path).stdout for step in (1, 2, 3, 4)]
+    assert "?" in hints[0]
+    assert "z.backward()" in hints[3]
+    assert not any("z.backward()" in hint for hint in hints[:3])
+
+
+def test_a_learner_s_notebooks_are_kept(tmp_path: Path) -> None:
+    lab("generate", "--keep", cwd=tmp_path)
+    mine = tmp_path / "notebooks" / "05_exercises.ipynb"
+    mine.write_text("my answers", encoding="utf-8")
+    assert lab("generate", "--keep", cwd=tmp_path).returncode == 0
+    assert mine.read_text("utf-8") == "my answers"

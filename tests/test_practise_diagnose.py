@@ -10,7 +10,7 @@ from lab.practise import Status, check
     ("answer", "told"),
     [
         (lambda: (4, 27), "raised TypeError: <lambda>() takes 0 positional arguments but 2 were given"),
-        (lambda x, y: None, "It returned None. Expected 2 values: dz/dx, dz/dy."),
+        (lambda x, y: None, "It returned None. Is there a return? Expected 2 values: dz/dx, dz/dy."),
         (lambda x, y: x, "It returned a tensor of shape (). Expected 2 values: dz/dx, dz/dy."),
         (lambda x, y: (x, y, x), "It returned 3 values. Expected 2 values: dz/dx, dz/dy."),
         (lambda x, y: ("four", True), "dz/dx is a str. Expected a single number, such as 4."),

@@ -55,6 +55,15 @@ def integers_later():
     torch.tensor([1, 2]).requires_grad_()
 
 
+def power_as_xor():
+    leaf() ^ leaf()
+
+
+def context_manager_not_called():
+    with torch.no_grad:
+        pass
+
+
 def zero_before_backward():
     leaf().grad.zero_()
 
@@ -82,6 +91,8 @@ def nobody_answers():
 
 
 MISHAPS = (
+    power_as_xor,
+    context_manager_not_called,
     backward_twice,
     graph_cut,
     saved_value_modified,

@@ -11,9 +11,9 @@ from lab.practise import attempt_path, discover_exercises, prepare_workspace
 from lab.practise.stub import derive_stub, is_untouched
 
 EXERCISES = discover_exercises(LESSONS / "05_gradients")
-STUB = '''"""Untracked.
+STUB = '''"""Compute without recording.
 
-Replace `raise NotImplementedError`, then type `make exercises`.
+Replace `raise NotImplementedError`, then type `make exercises LESSON=05`.
 """
 
 from collections.abc import Callable

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lab.errors import DeviceUnavailable, LabError, ParameterError, StorageError, UsageError
 from lab.finding import FINDING_MIME
 from lab.run.findings import file_name, read_findings
-from lab.run.notebook import read_notebook
+from lab.run.notebook import check_notebook, read_notebook
 from lab.run.plan import plan_run
 
 NOTEBOOK: dict[str, object] = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": []}
@@ -57,7 +57,7 @@ def test_a_malformed_notebook_is_refused_in_one_sentence_that_names_it(
     path = tmp_path / "bad.ipynb"
     path.write_bytes(content)
     with pytest.raises(UsageError) as error:
-        read_notebook(path)
+        check_notebook(read_notebook(path))
     assert str(path) in error.value.happened
     assert why in error.value.happened
     assert "\n" not in error.value.happened
@@ -73,7 +73,7 @@ def test_a_mutated_notebook_is_read_or_refused(tmp_path: Path, data: st.DataObje
     path = tmp_path / "mutated.ipynb"
     path.write_bytes(good[:start] + data.draw(st.binary(max_size=4)) + good[end:])
     try:
-        read_notebook(path)
+        check_notebook(read_notebook(path))
     except LabError as error:
         assert error.exit_code in (2, 3)  # noqa: PT017  some mutations are harmless; 3: of the device's name
 
@@ -181,3 +181,14 @@ def test_a_picture_s_name_never_leaves_its_folder(name: str) -> None:
     assert Path(file_name(name)).name == file_name(name)
     assert file_name(name).endswith(".svg")
     assert not file_name(name).startswith(".")
+
+
+def test_a_wrong_parameter_is_answered_before_anything_large_is_imported(tmp_path: Path) -> None:
+    write_notebook(tmp_path / "nb.ipynb", parameters=PARAMETERS)
+    code = (
+        "import sys; from pathlib import Path; from lab.run import plan_run; from lab.errors import ParameterError\n"
+        "try: plan_run(Path('nb.ipynb'), {'x': 'abc'})\n"
+        "except ParameterError: print([name for name in ('torch', 'nbformat', 'papermill') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == "[]\n"

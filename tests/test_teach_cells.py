@@ -54,4 +54,4 @@ def test_jupytext_reads_the_same_cells(lesson) -> None:
     assert [(c.cell_type == "markdown", c.source, tuple(c.metadata.get("tags", ()))) for c in theirs] == [
         (c.markdown, c.source, c.tags) for c in ours
     ]
-    assert len(ours) > 10
+    assert ours

@@ -134,7 +134,9 @@ class _Case:
         for mistake, seen in self.mistaken:
             rows = list(zip(self.observations, seen, strict=True))
             if mistake.within and all(
-                _near(o.values.get(name), s.values[name], mistake.within) for o, s in rows for name in s.values
+                not (o.raised or s.raised) and _near(o.values.get(name), s.values[name], mistake.within)
+                for o, s in rows
+                for name in s.values
             ):
                 return self._tell(mistake)
         return None

@@ -94,5 +94,9 @@ class Check:
 def draw_trials(check: Check, *, seed: str, dtype: str, device: str) -> list[Trial]:
     """Return the trials of a judgement: the lesson's point, then random inputs with random secret factors."""
     rng = random.Random(seed)
-    drawn = [(check.draw(rng), rng.choice(FACTORS)) for _ in range(TRIALS - 1)]
-    return [Trial(inputs, factor, dtype, device) for inputs, factor in [(check.first, 1.0), *drawn]]
+    trials = [Trial(check.first, 1.0, dtype, device)]
+    while len(trials) < TRIALS:
+        inputs, factor = check.draw(rng), rng.choice(FACTORS)
+        if all(inputs != trial.inputs for trial in trials):  # a diagnosis speaks of another point than the lesson's
+            trials.append(Trial(inputs, factor, dtype, device))
+    return trials

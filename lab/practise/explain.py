@@ -9,6 +9,8 @@ from lab.practise.trial import Raised
 # A regular expression for the message, then its meaning; the first that is found counts. Each was met on torch
 # 2.13. The texts vary between versions, so a test raises every one of them anew.
 MEANINGS = {
+    r"bitwise_xor": "Python writes powers with **: x**2. The sign ^ is another operation, on whole numbers.",
+    r"context manager protocol|__enter__": "It has to be called: with torch.no_grad(): and not with torch.no_grad:",
     r"backward through the graph a second time": (
         "backward() frees the graph that it went through, and this one was used before. "
         "Build the expression again, or keep the graph with retain_graph=True."
@@ -24,7 +26,8 @@ MEANINGS = {
         "Part of a leaf was overwritten while it was tracked. Change it under torch.no_grad(), or build a new tensor."
     ),
     r"a leaf Variable that requires grad": (
-        "A leaf was changed in place while it was tracked. Change it under torch.no_grad(); "
+        "A leaf was changed in place while it was tracked. To clear its gradient, zero x.grad and not x. To change "
+        "x itself, do it under torch.no_grad(); "
         "x = x + 1 instead of x += 1 would make x a non-leaf, whose .grad is None."
     ),
     r"grad can be implicitly created only for scalar": (
@@ -58,6 +61,6 @@ def explain(raised: Raised, file: str) -> str:
     if raised.type == "SystemExit":
         return f"{where} ended the program. Let the function return its answer instead."
     sentence = re.split(r"\n|\.(?:\s|$)", raised.message, maxsplit=1)[0]
-    message = f"{sentence}." if len(sentence) <= 200 else f"{sentence[:200]} …"
+    message = f": {sentence[:200]}{'.' if len(sentence) <= 200 else ' …'}" if sentence else "."
     found = (meaning for pattern, meaning in MEANINGS.items() if re.search(pattern, raised.message, re.IGNORECASE))
-    return f"{where} raised {raised.type}: {message} {next(found, '')}".rstrip()
+    return f"{where} raised {raised.type}{message} {next(found, '')}".rstrip()

@@ -7,6 +7,7 @@ untouched stub is known by its text, so that nothing imports torch for it.
 from __future__ import annotations
 
 import ast
+import glob
 import os
 import random
 import threading
@@ -17,10 +18,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from lab.device import check_dtype, parse_device, resolve_device
-from lab.errors import LabError, UsageError
+from lab.device import DTYPES, check_dtype, parse_device, resolve_device
+from lab.errors import LabError, UsageError, did_you_mean
 from lab.lessons import LESSONS
-from lab.practise.discover import discover_exercises, find_exercise, load_check, read_source
+from lab.practise.discover import discover_exercises, find_exercise, load_check, read_exercise, read_source
 from lab.practise.exercise import Check, Exercise, draw_trials
 from lab.practise.judgement import Judgement, Status
 from lab.practise.observe import observe_function
@@ -37,6 +38,20 @@ class Conditions:
     dtype: str = "float32"
     device: str = "cpu"
     limit_s: float = LIMIT_S
+
+    def validate(self) -> None:
+        """Refuse what this machine has not, also where nothing will have to be tried.
+
+        Raises: DeviceUnavailable; UsageError for an unknown dtype.
+        """
+        if self.dtype not in DTYPES:
+            raise UsageError(
+                f"There is no dtype {self.dtype!r} to judge in.",
+                f"Expected one of {', '.join(DTYPES)}.",
+                did_you_mean(self.dtype, DTYPES) or "Name one of these.",
+            )
+        if parse_device(self.device) != ("cpu", None):  # the CPU is there, and known to be without importing torch
+            check_dtype(resolve_device(self.device), self.dtype)
 
     def prepare(self, exercise: Exercise) -> tuple[Check, list[Trial]]:
         """Load an exercise's check and draw its trials. Raises: DeviceUnavailable, UsageError for its dtype."""
@@ -70,7 +85,7 @@ def judge_attempts(attempts: Sequence[tuple[Exercise, Path]], conditions: Condit
 
     Raises: as judge_all.
     """
-    parse_device(conditions.device)
+    conditions.validate()
     early = [_judge_text(exercise, path, conditions.seed) for exercise, path in attempts]
     stop = threading.Event()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -102,7 +117,9 @@ def check(
 
     Raises: UsageError for an unknown exercise or dtype; DeviceUnavailable; LabError for a solution that is wrong.
     """
-    exercises = [e for folder in sorted(LESSONS.iterdir()) for e in discover_exercises(folder)]
+    # Only files of that name are read, so that a broken exercise elsewhere is no concern of this one.
+    named = sorted(LESSONS.glob(f"*/exercises/{glob.escape(exercise_id)}*.py"))
+    exercises = [read_exercise(path) for path in named] or [e for f in LESSONS.iterdir() for e in discover_exercises(f)]
     exercise = find_exercise(exercise_id, exercises)
     seed = random.SystemRandom().randrange(2**31) if seed is None else seed
     content, trials = Conditions(seed, dtype, device).prepare(exercise)
@@ -163,7 +180,8 @@ def _conclude(observed: _Observed, seed: int) -> Judgement:
     if reply.observations is None:
         return _judgement(exercise, Status.WRONG, reply.failure, seed, output=reply.output)
     raised = reply.observations[0].raised
-    if raised and raised.type == NotImplementedError.__name__:
+    # torch raises the same kind for an operation that a dtype does not have.
+    if raised and raised.type == NotImplementedError.__name__ and "not implemented for" not in raised.message:
         next_step = f"It raises {raised.type}. Replace that."
         return _judgement(exercise, Status.NOT_STARTED, next_step, seed, output=reply.output)
     comparisons = compare_observations(content, trials, reply.observations)

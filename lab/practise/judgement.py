@@ -54,4 +54,5 @@ class Judgement:
         return {"text/plain": str(self), FINDING_MIME: {"claims": claims, "comparisons": list(self.comparisons)}}
 
     def __str__(self) -> str:
-        return f"{self.title}: {self.status}. {self.diagnosis or self.meaning}".rstrip()
+        said = f"{self.title}: {self.status}. {self.diagnosis or self.meaning}".rstrip()
+        return f"{said}\nHint: {self.hint}" if self.hint else said

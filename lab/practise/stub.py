@@ -12,7 +12,7 @@ from lab.practise.discover import find_function
 from lab.practise.exercise import Exercise
 
 _BODY = "raise NotImplementedError"
-_HEADER = '"""{title}.\n\nReplace `raise NotImplementedError`, then type `make exercises`.\n"""\n'
+_HEADER = '"""{title}.\n\nReplace `raise NotImplementedError`, then type `make exercises LESSON={lesson}`.\n"""\n'
 
 
 def attempt_path(exercise: Exercise, workspace: Path) -> Path:
@@ -66,7 +66,8 @@ def derive_stub(exercise: Exercise) -> str:
     end = solution.body[0].end_lineno  # of the docstring
     head = "\n".join(lines[solution.lineno - 1 : end])
     imports = "\n".join(_imports(module, solution))
-    return f"{_HEADER.format(title=exercise.title)}\n{imports}\n\n\n{head}\n    {_BODY}\n"
+    header = _HEADER.format(title=exercise.title, lesson=exercise.lesson.partition("_")[0])
+    return f"{header}\n{imports}\n\n\n{head}\n    {_BODY}\n"
 
 
 def solution_of(exercise: Exercise, module: ast.Module) -> ast.FunctionDef:

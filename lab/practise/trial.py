@@ -93,7 +93,8 @@ def read_answer(answer: object, *names: str) -> dict[str, Value]:
         parts = None
     if parts is None or len(parts) != len(names):
         found = describe(answer) if parts is None else f"{len(parts)} values"
-        raise AnswerError(f"It returned {found}. Expected {len(names)} values: {', '.join(names)}.")
+        forgotten = " Is there a return?" if answer is None else ""
+        raise AnswerError(f"It returned {found}.{forgotten} Expected {len(names)} values: {', '.join(names)}.")
     return {name: read_number(part) for name, part in zip(names, parts, strict=True)}
 
 

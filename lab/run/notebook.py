@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from lab.store import digest
 
 @dataclass(frozen=True)
 class Notebook:
-    """One notebook. path: as it was named. digest: of its bytes. data: what it holds, cell ids mended. parameters:
+    """One notebook. path: as it was named. digest: of its bytes. data: what it holds. parameters:
     those of its tagged cell.
     """
 
@@ -31,21 +31,28 @@ class Notebook:
 
 
 def read_notebook(path: Path) -> Notebook:
-    """Read a notebook and check that it can be run.
+    """Read a notebook as far as its parameters need; check_notebook looks at the rest.
 
-    Raises: UsageError where it is missing, malformed, of another format than 4, or not in Python; ParameterError
-    where a default is outside its own limits; StorageError where it may not be read.
+    Raises: UsageError where it is missing, no notebook, or of another format than 4; ParameterError where a
+    default is outside its own limits; StorageError where it may not be read.
     """
     # The name becomes a folder of the store, where a leading dot means private or, twice, the folder above.
     if path.suffix != ".ipynb" or path.name.startswith("."):
         raise _malformed(path, "its name does not end in .ipynb, or starts with a dot")
     raw = _read_bytes(path)
-    data = _checked(path, raw)
-    tagged = [cell for cell in data["cells"] if "parameters" in cell["metadata"].get("tags", [])]
-    if len(tagged) > 1 or any(cell["cell_type"] != "code" for cell in tagged):
+    data = _parsed(path, raw)
+    tagged = [cell for cell in data["cells"] if "parameters" in _tags(cell)]
+    if len(tagged) > 1 or any(cell.get("cell_type") != "code" for cell in tagged):
         raise _malformed(path, f"{len(tagged)} cells are tagged 'parameters', where one code cell may be")
-    source = "".join(tagged[0]["source"]) if tagged else ""
-    return Notebook(path, digest(raw), data, read_parameters(source, where=str(path)))
+    source = tagged[0].get("source", "") if tagged else ""
+    text = "".join(map(str, source)) if isinstance(source, list) else str(source)  # lines, or all in one
+    return Notebook(path, digest(raw), data, read_parameters(text, where=str(path)))
+
+
+def _tags(cell: dict[str, Any]) -> Any:
+    metadata = cell.get("metadata")
+    tags = metadata.get("tags") if isinstance(metadata, dict) else None
+    return tags if isinstance(tags, list) else ()
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -66,10 +73,8 @@ def _read_bytes(path: Path) -> bytes:
         ) from None
 
 
-def _checked(path: Path, raw: bytes) -> dict[str, Any]:
-    """Return the notebook as plain data. Raises: UsageError."""
-    from nbformat.validator import iter_validate, normalize  # a fifth of a second that a missing file need not wait
-
+def _parsed(path: Path, raw: bytes) -> dict[str, Any]:
+    """Return the notebook as plain data, in which there are cells. Raises: UsageError."""
     try:
         data = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
@@ -83,17 +88,27 @@ def _checked(path: Path, raw: bytes) -> dict[str, Any]:
         raise _malformed(path, f"its format is {version}, and only 4.x is read")
     if not all(isinstance(cell, dict) for cell in data["cells"]):
         raise _malformed(path, "one of its cells is no cell")
+    return data
+
+
+def check_notebook(notebook: Notebook) -> Notebook:
+    """Return the notebook with missing cell ids mended, once it follows its format and is in Python.
+
+    Raises: UsageError.
+    """
+    from nbformat.validator import iter_validate, normalize  # a second that a misspelt parameter need not wait for
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a missing cell id is mended here as papermill would mend it
-        _, data = normalize(data)
+        _, data = normalize(notebook.data)
         problem = next(iter_validate(data), None)
     if problem is not None:
         where = "/".join(map(str, problem.absolute_path))
-        raise _malformed(path, f"{where or 'its top level'}: {problem.message.splitlines()[0][:200]}")
+        raise _malformed(notebook.path, f"{where or 'its top level'}: {problem.message.splitlines()[0][:200]}")
     language = _language(data["metadata"])
     if language != "python":
-        raise _malformed(path, f"it is written in {language}, not in Python")
-    return dict(data)
+        raise _malformed(notebook.path, f"it is written in {language}, not in Python")
+    return replace(notebook, data=dict(data))
 
 
 def _language(metadata: dict[str, Any]) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.parameters import Value, validate_parameters
+from lab.parameters import Value, settle_device, validate_parameters
 from lab.provenance import code, lock
-from lab.run.notebook import Notebook, read_notebook
+from lab.run.notebook import Notebook, check_notebook, read_notebook
 from lab.store import digest
 
 
@@ -34,21 +34,8 @@ def plan_run(path: Path, given: Mapping[str, object]) -> Plan:
     """
     notebook = read_notebook(path)
     parameters = validate_parameters(notebook.parameters, given, where=str(path))
-    device = None
-    if "device" in parameters:
-        device = parameters["device"] = _resolved(str(parameters["device"]), parameters.get("dtype"))
+    device = settle_device(parameters)
+    notebook = check_notebook(notebook)
     pins = lock()
     key = digest([notebook.digest, parameters, pins["digest"], code(), device])
     return Plan(notebook, parameters, device, pins, key)
-
-
-def _resolved(device: str, dtype: object) -> str:
-    """Return the device's name once it is known to be there, and to compute in the dtype."""
-    if device == "cpu":
-        return device  # always there, and known without importing torch, which takes seconds
-    from lab.device import check_dtype, resolve_device
-
-    found = resolve_device(device)
-    if isinstance(dtype, str):
-        check_dtype(found, dtype)
-    return str(found)

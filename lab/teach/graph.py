@@ -85,7 +85,7 @@ def _visit(function: Any, named: dict[Any, tuple[str, Tensor]], seen: dict[Any, 
         function.name().rpartition("::")[2],
         leaf is not None,
         name,
-        None if tensor is None else tensor.detach(),
+        None if tensor is None else tensor.detach().clone(),
     )
     # A hook before the node runs sees the gradient with respect to the node's tensor.
     function.register_prehook(lambda gradients: setattr(node, "gradient", gradients[0]))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BLUE, ORANGE, GREEN, GREY = "#1f5fa8", "#c2410c", "#15803d", "#64748b"
-_BOX_WIDTH, _BOX_HEIGHT, _COLUMN, _ROW, _MARGIN = 168, 74, 240, 104, 24
+_BOX_WIDTH, _BOX_HEIGHT, _COLUMN, _ROW, _MARGIN = 168, 92, 240, 118, 24
 
 
 def draw_graph(graph: Graph) -> str:
@@ -69,12 +69,11 @@ def _box(svg: Xml.Element, node: Node, x: int, y: int) -> None:
     corners = {"x": str(x), "y": str(y), "width": str(_BOX_WIDTH), "height": str(_BOX_HEIGHT), "rx": "9"}
     Xml.SubElement(svg, "rect", {**corners, "fill": fill, "stroke": stroke, "stroke-width": "1.5"})
     middle = x + _BOX_WIDTH // 2
-    _text(svg, middle, y + 21, node.name or node.label, "#0f172a", size=16, bold=True, middle=True)
-    _text(svg, middle, y + 37, "leaf" if node.leaf else node.operation, GREY, size=11, middle=True)
+    _text(svg, middle, y + 22, node.label, "#0f172a", size=16, bold=True, middle=True)
+    _text(svg, middle, y + 38, "leaf" if node.leaf else node.operation, GREY, size=11, middle=True)
     facts = [(name, t, c) for name, t, c in (("", node.value, BLUE), ("grad ", node.gradient, ORANGE)) if t is not None]
     for i, (name, tensor, colour) in enumerate(facts):
-        across = middle if len(facts) == 1 else x + _BOX_WIDTH * (1 + 2 * i) // 4
-        _text(svg, across, y + 60, name + show_number(tensor), colour, size=14, middle=True)
+        _text(svg, middle, y + 60 + 20 * i, name + show_number(tensor), colour, size=14, middle=True)
 
 
 def _text(
@@ -170,28 +169,22 @@ def draw_bars(bars: Sequence[tuple[str, Sequence[tuple[str, float]]]], *, title:
                 _stack(axes, i, parts, colours)
             axes.set_xticks(range(len(bars)), [name for name, _ in bars])
             axes.axhline(0, color=GREY, linewidth=0.8)
-            axes.margins(y=0.15)
+            axes.set_xlim(-0.6, len(bars) - 0.2)
+            if not any(height for _, parts in bars for _, height in parts):
+                axes.set_ylim(-1, 1)  # of its own accord matplotlib would magnify nothing
             axes.legend([_patch(colours[k]) for k in kinds], kinds, frameon=False)
     return canvas.svg
 
 
 def _stack(axes: Axes, position: int, parts: Sequence[tuple[str, float]], colours: dict[str, str]) -> None:
-    """Stack the positive parts upwards and the negative ones downwards, the sum written at the end."""
+    """Stack the positive parts upwards and the negative ones downwards, their sum a line across."""
     up = down = 0.0
     for kind, height in parts:
         axes.bar(position, height, 0.55, bottom=up if height >= 0 else down, color=colours[kind])
         up, down = (up + height, down) if height >= 0 else (up, down + height)
     total = up + down
-    end = up if total >= 0 else down
-    axes.annotate(
-        f"{total:.6g}",
-        (position, end),
-        (0, 5 if total >= 0 else -5),
-        textcoords="offset points",
-        ha="center",
-        va="bottom" if total >= 0 else "top",
-        fontweight="bold",
-    )
+    axes.plot([position - 0.32, position + 0.32], [total, total], color="black", linewidth=1.6)
+    axes.annotate(f"{total:.6g}", (position + 0.32, total), (3, 0), textcoords="offset points", va="center")
 
 
 def _patch(colour: str) -> Any:

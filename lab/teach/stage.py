@@ -170,16 +170,18 @@ def mark(verdict: Verdict) -> str:
 
 
 def comparison_line(comparison: Comparison) -> str:
-    """Return a comparison as one line of at most 80 columns for a scalar."""
+    """Return a comparison as one line, of at most 80 columns for a scalar whose name has at most 20."""
     digits = _DIGITS[comparison.dtype]
     value, reference = _show(comparison.value, digits), _show(comparison.reference, digits)
     return (
-        f"  {mark(comparison.verdict)} {comparison.name:<22} autograd {value:<14} "
-        f"exact {reference:<14} {comparison.max_ulps:.2g} ulp"
+        f"  {mark(comparison.verdict)} {comparison.name:<20} autograd {value:<13} "
+        f"exact {reference:<13} {comparison.max_ulps:.2g} ulp"
     )
 
 
 def _show(numbers: Tensor, digits: int) -> str:
-    if numbers.ndim == 0:
-        return f"{numbers.item():.{digits}g}"
-    return "[" + ", ".join(_show(number, min(digits, 4)) for number in numbers) + "]"
+    """Show a number in at most 13 characters, or a vector's numbers each in a few."""
+    if numbers.ndim:
+        return "[" + ", ".join(_show(number, min(digits, 4)) for number in numbers) + "]"
+    texts = (f"{numbers.item():.{kept}g}" for kept in range(digits, 0, -1))
+    return next(text for text in texts if len(text) <= 13)

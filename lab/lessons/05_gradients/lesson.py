@@ -21,6 +21,10 @@ run_as_script(__file__)
 # Every gradient below stands beside its closed form, with the distance in
 # *ulps* (units in the last place: the gap between neighbouring floating point
 # numbers). Every sentence with a ✓ was checked as it was printed.
+#
+# In the code, `check_gradient` compares a gradient with its closed form,
+# `claim` checks a sentence, `walk` follows the graph and `picture` keeps a
+# drawing. All else is plain PyTorch.
 
 # %% tags=["parameters"]
 x: float = 2.0  # where x² is differentiated, in [-100, 100]
@@ -223,9 +227,7 @@ check_gradient("after x²: 2x", x.grad, 2 * x0)
 alias = x.grad
 
 (x**3).backward()
-terms = abs(2 * x0) + abs(
-    3 * x0 * x0
-)  # how large the addends are, since they may cancel
+terms = abs(2 * x0) + abs(3 * x0 * x0)  # what is added, and may cancel
 check_gradient("then x³: 2x + 3x²", x.grad, 2 * x0 + 3 * x0 * x0, scale=terms)
 accumulated = x.grad.item()
 print(f"alias held {first:g} and now holds {alias.item():g}")
@@ -263,8 +265,8 @@ picture(
 #
 # Recording costs memory: what backward() will need is saved until it has run.
 # For evaluation and for updating parameters nobody will call backward(), so
-# switch recording off with `with torch.no_grad():`. Below we count what a
-# chain of operations saves, with PyTorch's own hooks.
+# switch recording off for a block: `with torch.no_grad():`. Below we count
+# what a chain of operations saves, with PyTorch's own hooks.
 
 
 # %%

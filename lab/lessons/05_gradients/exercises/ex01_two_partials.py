@@ -23,7 +23,8 @@ def two_partials(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
     x and y are scalar tensors that require grad. Let autograd differentiate,
     through x and y themselves, with backward() or torch.autograd.grad().
-    At x = 2, y = 3 the gradients are 4 and 27.
+    At x = 2, y = 3 the gradients are 4 and 27. While you are judged,
+    gradients reach x and y multiplied by a secret number.
     """
     z = x**2 + y**3
     z.backward()
@@ -115,10 +116,11 @@ def value_twice(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def forgot_backward(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Both are None: nothing has brought x and y a gradient.
+    """Both are None: you returned the .grad of tensors that were brought
+    none.
 
-    Either z.backward() was not called, or z was not computed from x and y
-    themselves.
+    Either z.backward() was not called, or these are not the x and y that were
+    given: a clone or any other result keeps no .grad.
     """
     z = x**2 + y**3  # noqa: F841
     return x.grad, y.grad

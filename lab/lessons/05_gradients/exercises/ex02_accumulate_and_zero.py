@@ -25,7 +25,8 @@ def accumulate_and_zero(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     first: after backward() of x². accumulated: after backward() of x³ on top
     of it. fresh: after x.grad is set to zero and backward() of x³ has run
     once more. x is a scalar tensor that requires grad and whose .grad is None
-    so far. At x = 2 the gradients are 4, 16 and 12.
+    so far. At x = 2 the gradients are 4, 16 and 12. While you are judged,
+    gradients reach x multiplied by a secret number.
     """
     (x**2).backward()
     first = x.grad.clone()
@@ -186,6 +187,19 @@ def finite_difference(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return square, square + cube, cube
 
 
+def swapped(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The second and the third are in the wrong order: {want[accumulated]} is
+    the accumulated one, {want[fresh]} the fresh one.
+    """
+    (x**2).backward()
+    first = x.grad.clone()
+    (x**3).backward()
+    accumulated = x.grad.clone()
+    x.grad.zero_()
+    (x**3).backward()
+    return first, x.grad, accumulated
+
+
 def squares_only(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The second is {got[accumulated]} = {want[first]} + {want[first]}: you
     ran backward() of x² again.
@@ -209,7 +223,15 @@ def observe(attempt: Attempt, trial: Trial) -> Values:
     answer = attempt(trial.leaf("x"))
     gradients = read_answer(answer, "first", "accumulated", "fresh")
     _, accumulated, fresh = answer
-    return {**gradients, "the last two are one tensor": accumulated is fresh}
+    shared = _memory(accumulated) == _memory(fresh)
+    return {**gradients, "the last two share their memory": shared}
+
+
+def _memory(gradient: object) -> int:
+    """Tell by where its number lies whether a gradient was copied."""
+    if isinstance(gradient, Tensor):
+        return gradient.data_ptr()
+    return id(gradient)
 
 
 def expected(trial: Trial) -> Values:
@@ -220,7 +242,7 @@ def expected(trial: Trial) -> Values:
         "accumulated": square + cube,
         "fresh": cube,
         # No right answer has it: it tells a missing copy from an early zero.
-        "the last two are one tensor": False,
+        "the last two share their memory": False,
     }
 
 
@@ -238,6 +260,7 @@ CHECK = Check(
         Mistake(zeroed_early, hint=3),
         Mistake(zeroed_last, hint=3),
         Mistake(zeroed_a_copy, hint=3),
+        Mistake(swapped, hint=1),
         Mistake(literal, hint=1),
         Mistake(hand_formula, hint=2),
         Mistake(finite_difference, hint=2, within=0.1),

@@ -1,6 +1,6 @@
-"""Untracked.
+"""Compute without recording.
 
-Validation, plotting and the optimizer's own update need values, not
+Validation, plotting and the optimiser's own update need values, not
 gradients. Under no_grad() nothing is recorded, so nothing is kept for a
 backward() that will never come: that saves memory and time, and keeps an
 update of the weights out of the graph.
@@ -166,11 +166,11 @@ def on_even_where_it_was_off(
 
 
 def inference(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Nothing was recorded, but the result can never be part of a graph
-    again: inference_mode() makes it so.
+    """Nothing was recorded, but the result may not be saved for a backward
+    pass: inference_mode() makes it so.
 
     A tracked product with it raises 'Inference tensors cannot be saved for
-    backward'. no_grad() does not.
+    backward'. One made under no_grad() is an ordinary tensor.
     """
     with torch.inference_mode():
         return f(x)
