@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from lab import __version__
+from lab.device import DEVICES, DTYPES
 from lab.errors import INTERRUPTED, TERMINATED, LabError
 
 if TYPE_CHECKING:
@@ -33,8 +34,10 @@ app = typer.Typer(
 _WrongWords: Any = typer.BadParameter.__base__
 
 Given = Annotated[list[str] | None, typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="Set a parameter.")]
-DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps or xpu.")]
-DtypeOption = Annotated[str | None, typer.Option("--dtype", help="float64, float32, bfloat16 or float16.")]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", help=f"auto, {', '.join(row.kind for row in DEVICES)}; cuda:1 is the second.")
+]
+DtypeOption = Annotated[str | None, typer.Option("--dtype", help=f"One of {', '.join(DTYPES)}.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="The seed of whatever is random.")]
 Outputs = Annotated[Path, typer.Option("--outputs", help="Where results are published.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable results on stdout, all else on stderr.")]
@@ -44,7 +47,8 @@ def _given(parameters: list[str] | None, **options: str | int | None) -> dict[st
     """Merge -p name=value with the options that are short for one."""
     from lab.parameters import split_assignments
 
-    return {**split_assignments(parameters or ()), **{k: v for k, v in options.items() if v is not None}}
+    short = [f"{name}={value}" for name, value in options.items() if value is not None]
+    return {**split_assignments([*(parameters or ()), *short])}
 
 
 def _console(*, stderr: bool) -> Console:
@@ -273,6 +277,9 @@ def main() -> None:
         # The reader, such as head, has seen enough. Python would complain once more while it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _fail(f"{error.filename or 'standard output'}: {error.strerror}\n  Expected to be able to write there.", 5)
 
 
 def _fail(message: str, exit_code: int) -> NoReturn:

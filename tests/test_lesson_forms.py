@@ -11,14 +11,14 @@ import pytest
 from conftest import Place
 
 from lab.device import DTYPES
-from lab.finding import FINDING_MIME
+from lab.finding import FINDING_MIME, Findings
 from lab.parameters import validate_parameters
 from lab.teach.cells import read_cells
 from lab.teach.lessons import Lesson, discover_lessons, find_lesson
 from lab.teach.narrate import narrate
 from lab.teach.notebook import notebook_from_percent
 from lab.teach.perform import perform
-from lab.teach.stage import Record, Stage
+from lab.teach.stage import Stage
 
 LESSONS = discover_lessons()
 ALL_LESSONS = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)
@@ -49,7 +49,7 @@ REFUSED = (
 )
 
 
-def performed(lesson: Lesson, **given: object) -> Record:
+def performed(lesson: Lesson, **given: object) -> Findings:
     parameters = validate_parameters(lesson.parameters, given, where=lesson.name)
     stage = Stage()
     perform(lesson.cells, stage, path=lesson.source, parameters=parameters)

@@ -18,7 +18,7 @@ _HEAD = """\
 
 # %% tags=["parameters"]
 solutions: bool = False  # judge the reference solutions in place of your cells
-device: str = "cpu"  # auto, cpu, cuda, cuda:1, mps or xpu
+device: str = "cpu"  # auto, or a name that `lab doctor` shows
 dtype: str = "float32"  # one of float64, float32, bfloat16, float16
 seed: int = 0  # of the numbers that answers are tried on
 

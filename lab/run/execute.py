@@ -53,7 +53,7 @@ def execute_plan(plan: Plan, *, outputs: Path, limit: float | None = None, on_ce
     a limit that is none.
     """
     if limit is not None and not 0 < limit < math.inf:
-        raise UsageError(f"A limit of {limit} s is none.", "Expected seconds above 0.", "Leave it out for no limit.")
+        raise UsageError(f"The limit is {limit} s.", "Expected seconds above 0.", "Leave it out for no limit.")
     with publishing(outputs, plan.notebook.name, plan.key) as publication, _scratch() as scratch:
         files = publication.folder / "files"
         with storage_errors(files):

@@ -5,23 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from lab.finding import FINDING_MIME
-
-
-@dataclass
-class Findings:
-    """Comparisons and claims as plain data in the order they were made, pictures as SVG by file name."""
-
-    comparisons: list[dict[str, Any]] = field(default_factory=list)
-    claims: list[dict[str, Any]] = field(default_factory=list)
-    pictures: dict[str, str] = field(default_factory=dict)
+from lab.finding import FINDING_MIME, Findings
 
 
 def read_findings(cells: Iterable[Mapping[str, Any]]) -> Findings:
-    """Read the findings from executed cells. What only looks like one is left out: a cell may display anything."""
+    """Read the findings from executed cells, pictures by file name.
+
+    What only looks like a finding is left out: a cell may display anything.
+    """
     found = Findings()
     for data in _displayed(cells):
         finding = data.get(FINDING_MIME)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab.errors import ExecutionError, LabError, TimeLimit
+from lab.finding import Findings
 from lab.provenance import installed
-from lab.run.findings import Findings, strict
+from lab.run.findings import strict
 from lab.run.plan import Plan
 
 if TYPE_CHECKING:

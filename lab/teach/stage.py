@@ -11,7 +11,6 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,26 +18,17 @@ from torch import Tensor
 
 from lab.compare import Comparison, Verdict, compare
 from lab.errors import LabError
-from lab.finding import FINDING_MIME
+from lab.finding import FINDING_MIME, Findings
 
 # Digits that tell neighbouring numbers of a dtype apart, fewer for float64, whose seventeen would fill the line.
 _DIGITS = {torch.float64: 12, torch.float32: 8, torch.bfloat16: 4, torch.float16: 5}
-
-
-@dataclass
-class Record:
-    """What a performance found: comparisons and claims as plain data, pictures as SVG by name."""
-
-    comparisons: list[dict[str, Any]] = field(default_factory=list)
-    claims: list[dict[str, Any]] = field(default_factory=list)
-    pictures: dict[str, str] = field(default_factory=dict)
 
 
 class Stage:
     """The plain stage: text on standard output. The other stages differ in how they show things."""
 
     def __init__(self) -> None:
-        self.record = Record()
+        self.record = Findings()
 
     def prose(self, markdown: str) -> None:
         """Show a markdown cell."""

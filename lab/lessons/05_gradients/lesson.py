@@ -29,7 +29,7 @@ run_as_script(__file__)
 # %% tags=["parameters"]
 x: float = 2.0  # where x² is differentiated, in [-100, 100]
 y: float = 3.0  # where y³ is differentiated, in [-100, 100]
-device: str = "auto"  # auto, cpu, cuda, cuda:1, mps or xpu
+device: str = "auto"  # auto, or a name that `lab doctor` shows
 dtype: str = "float32"  # one of float64, float32, bfloat16, float16
 seed: int = 0  # of the random linear function, in [0, 1000000]
 
