@@ -118,7 +118,7 @@ def test_a_stopped_lesson_leaves_nothing_half(sent: signal.Signals, code: int, w
         while process.poll() is None and not list(outputs.glob(".partial-*/")):
             time.sleep(0.01)
         process.send_signal(sent)
-        _, complaint = process.communicate(timeout=10)
+        _, complaint = process.communicate(timeout=30)
     assert process.returncode == code
     assert complaint.decode().startswith(f"lab: {word}")
     assert "Traceback" not in complaint.decode()
@@ -140,7 +140,7 @@ def test_a_stopped_run_says_where_the_part_that_is_done_lies(sent: signal.Signal
         while process.poll() is None and not list(tmp_path.glob("outputs/.partial-*/files/started")):
             time.sleep(0.01)
         process.send_signal(sent)
-        _, complaint = process.communicate(timeout=10)
+        _, complaint = process.communicate(timeout=30)
     assert process.returncode == code
     record = tmp_path / complaint.splitlines()[0].partition(": ")[2] / "run.json"
     assert json.loads(record.read_text("utf-8"))["status"] == "interrupted"

@@ -157,9 +157,7 @@ def judged(tmp_path_factory):
     """All attempts, judged at once."""
     root = tmp_path_factory.mktemp("attempts")
     paths = {name: write(root / str(i), source) for i, (name, source) in enumerate(ATTEMPTS.items())}
-    begin = time.monotonic()
     judgements = judge_attempts([(TWO_PARTIALS, path) for path in paths.values()], Conditions(limit_s=LIMIT_S))
-    assert time.monotonic() - begin < 90
     return dict(zip(ATTEMPTS, judgements, strict=True))
 
 
@@ -367,7 +365,7 @@ def test_an_interrupt_ends_the_judge_and_the_attempt(endless_judge):
     judge, attempt = endless_judge(60)
     assert alive(attempt)
     judge.send_signal(signal.SIGINT)
-    assert judge.wait(timeout=2) != 0
+    assert judge.wait(timeout=30) != 0  # and not 60, the limit of the attempt
     assert not alive(attempt)
 
 

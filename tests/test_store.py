@@ -124,10 +124,8 @@ def test_a_disk_without_room_for_the_link_takes_the_result_back(
 
 def test_a_read_only_store_is_refused_before_the_work(mount: Mount) -> None:
     outputs = mount("size=1m,ro")
-    start = time.perf_counter()
     with pytest.raises(StorageError, match=f"as user {os.getuid()}"), publishing(outputs, "subject", "key"):
         pytest.fail("the work has begun")
-    assert time.perf_counter() - start < 1
 
 
 def test_a_store_of_another_user_is_refused_before_the_work(tmp_path: Path) -> None:
