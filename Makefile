@@ -1,7 +1,8 @@
 # Every target sets the lab up first, which costs nothing once it is done. Variables are shown by `make help`.
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup ready lock lesson exercises hint notebooks jupyter doctor test lint bench clean
+.PHONY: help setup ready lock lesson exercises hint notebooks jupyter verify golden doctor test lint bench \
+  bench-verify clean
 
 # The one address named here: where torch's CPU wheels are. Empty means nowhere but pip's own settings.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -14,13 +15,15 @@ conditions = $(strip $(if $(DEVICE),--device $(call quote,$(DEVICE))) \
   $(if $(DTYPE),--dtype $(call quote,$(DTYPE))) $(if $(SEED),--seed $(call quote,$(SEED))))
 parameters = $(foreach p,$(P),-p $(call quote,$(p))) $(if $(X),-p $(call quote,x=$(X))) $(if $(Y),-p $(call quote,y=$(Y)))
 options = $(strip $(parameters) $(conditions))
+asked = $(strip $(if $(DEVICE),--device $(call quote,$(DEVICE))) $(if $(DTYPE),--dtype $(call quote,$(DTYPE))) \
+  $(if $(OPS),--ops $(call quote,$(OPS))) $(if $(QUICK),--quick) $(if $(SOAK),--soak $(call quote,$(SOAK))))
 # With parameters, the notebook of the lesson; without, all.
 NOTEBOOK ?= $(if $(options),$(firstword $(filter-out %_exercises.ipynb,$(wildcard notebooks/$(LESSON)*.ipynb))),notebooks/*.ipynb)
 X := $(or $(X),$(x))
 Y := $(or $(Y),$(y))
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: ## make .venv: VARIANT=auto|cpu|cuda PYTHON=python3.12
 	@sh requirements/setup.sh $(call quote,$(VARIANT))
@@ -46,6 +49,12 @@ jupyter: ready ## your copy of the notebooks (workspace/) in JupyterLab
 	@$(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir workspace/notebooks \
 	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(ARGS)
 
+verify: ready ## prove the gradients of a device: DEVICE=cuda DTYPE=float32 OPS=conv* QUICK=1 SOAK=10
+	@$(BIN)/lab verify $(asked) $(ARGS)
+
+golden: ready ## measure the references of `verify` anew
+	@$(BIN)/lab golden $(ARGS)
+
 doctor: ready ## what results depend on here: devices, versions, switches
 	@$(BIN)/lab doctor $(ARGS)
 
@@ -62,6 +71,9 @@ lint: ready ## check format, style, types, notebooks, scripts and workflow
 
 bench: ready ## time the lesson's start
 	@$(BIN)/python bench/lesson_startup.py $(ARGS)
+
+bench-verify: ready ## false alarms, detection, blame and cost of `verify`, beside its peers
+	@$(BIN)/python bench/verify.py $(ARGS)
 
 lock: ready ## pin what pyproject.toml asks for; UPGRADE=1 moves the pins
 	@sh requirements/lock.sh $(ARGS)

@@ -6,7 +6,6 @@ import contextlib
 import io
 import os
 import shlex
-import shutil
 import signal
 import sys
 from pathlib import Path
@@ -15,11 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from lab import __version__
-from lab.device import DEVICES, DTYPES
+from lab.console import DeviceOption, DtypeOption, Json, Outputs, SeedOption, make_console, print_json, typed
 from lab.errors import INTERRUPTED, TERMINATED, LabError
+from lab.verify_command import golden, verify
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.status import Status
 
 app = typer.Typer(
@@ -34,13 +33,6 @@ app = typer.Typer(
 _WrongWords: Any = typer.BadParameter.__base__
 
 Given = Annotated[list[str] | None, typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="Set a parameter.")]
-DeviceOption = Annotated[
-    str | None, typer.Option("--device", help=f"auto, {', '.join(row.kind for row in DEVICES)}; cuda:1 is the second.")
-]
-DtypeOption = Annotated[str | None, typer.Option("--dtype", help=f"One of {', '.join(DTYPES)}.")]
-SeedOption = Annotated[int | None, typer.Option("--seed", help="The seed of whatever is random.")]
-Outputs = Annotated[Path, typer.Option("--outputs", help="Where results are published.")]
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable results on stdout, all else on stderr.")]
 
 
 def _given(parameters: list[str] | None, **options: str | int | None) -> dict[str, object]:
@@ -49,23 +41,6 @@ def _given(parameters: list[str] | None, **options: str | int | None) -> dict[st
 
     short = [f"{name}={value}" for name, value in options.items() if value is not None]
     return {**split_assignments([*(parameters or ()), *short])}
-
-
-def _console(*, stderr: bool) -> Console:
-    """Return a rich console, plain where it is piped or NO_COLOR is set."""
-    from rich.console import Console
-
-    class Quiet(Console):
-        def on_broken_pipe(self) -> None:
-            raise BrokenPipeError  # rich would exit with 1; main knows better
-
-    return Quiet(stderr=stderr, highlight=False)
-
-
-def _print_json(data: Any) -> None:
-    from lab.store import write_json
-
-    sys.stdout.write(write_json(data))
 
 
 @app.command()
@@ -85,7 +60,7 @@ def lesson(
     found = find_lesson(name)
     given = _given(parameter, device=device, dtype=dtype, seed=seed)
     parameters = validate_parameters(found.parameters, given, where=f"lesson {found.name}")
-    console = _console(stderr=json)
+    console = make_console(stderr=json)
     console.print(f"lab lesson {found.name}", style="bold")
     console.print(", ".join(f"{name} = {value}" for name, value in parameters.items()))
     # torch is imported from here on, after the first line and every complaint about an argument.
@@ -100,7 +75,7 @@ def lesson(
     )
     console.print(f"\n{checked}\nPictures and lesson.json: {folder}", soft_wrap=True)
     if json:
-        _print_json(result)
+        print_json(result)
 
 
 @app.command()
@@ -134,11 +109,11 @@ def exercises(
     judged = [judge_all(lesson.folder, workspace, conditions, solutions=solutions) for lesson in lessons]
     judgements = [judgement for of_lesson in judged for judgement in of_lesson]
     if json:
-        _print_json({"seed": seed, "exercises": [judgement.to_json() for judgement in judgements]})
+        print_json({"seed": seed, "exercises": [judgement.to_json() for judgement in judgements]})
     options = ["--dtype", conditions.dtype, "--device", conditions.device, "--seed", str(seed)]
     words = ["exercises", *([name] if name else []), *(["--solutions"] if solutions else []), *options]
-    for text in report_judgements(judgements, again=f"{_typed()} {shlex.join(words)}", workspace=workspace):
-        _console(stderr=json).print(text)
+    for text in report_judgements(judgements, again=f"{typed()} {shlex.join(words)}", workspace=workspace):
+        make_console(stderr=json).print(text)
     if solutions and not all(judgement.solved for judgement in judgements):
         sys.exit(1)
 
@@ -154,7 +129,7 @@ def hint(
     from lab.teach.lessons import find_lesson
 
     found = find_exercise(exercise, discover_exercises(find_lesson(lesson).folder))
-    _console(stderr=False).print(f"{found.title}, hint {step} of 4\n{hint_steps(found)[step - 1]}", markup=False)
+    make_console(stderr=False).print(f"{found.title}, hint {step} of 4\n{hint_steps(found)[step - 1]}", markup=False)
 
 
 @app.command()
@@ -176,7 +151,7 @@ def run(
     plans = [plan_run(notebook, given) for notebook in notebooks]
     results = []
     for plan in plans:
-        with _console(stderr=True).status(str(plan.notebook.path)) as status:  # shown in a terminal alone
+        with make_console(stderr=True).status(str(plan.notebook.path)) as status:  # shown in a terminal alone
 
             def show(cell: int, cells: int, name: object = plan.notebook.path, status: Status = status) -> None:
                 status.update(f"{name}: cell {cell + 1} of {cells}")
@@ -189,7 +164,7 @@ def run(
         print(f"{result.status:<10} {plan.notebook.path} → {result.path}", file=sys.stderr if json else sys.stdout)
         results.append(result)
     if json:
-        _print_json({"runs": [result.record for result in results]})
+        print_json({"runs": [result.record for result in results]})
     for result in results:
         if result.failure:
             raise result.failure
@@ -234,7 +209,7 @@ def doctor(device: DeviceOption = None, json: Json = False) -> None:
     names = present_devices() if device is None else [str(resolve_device(device))]
     environments = [environment(name) for name in names]
     if json:
-        _print_json({"lab": __version__, "devices": environments})
+        print_json({"lab": __version__, "devices": environments})
         return
     print(f"lab {__version__}")
     for facts in environments:
@@ -245,6 +220,10 @@ def doctor(device: DeviceOption = None, json: Json = False) -> None:
         }
         for key, value in rows.items():
             print(f"  {key.removeprefix('torch.backends.'):<56} {value}")
+
+
+app.command()(verify)
+app.command()(golden)
 
 
 def _raise_terminated(signum: int, frame: object) -> NoReturn:
@@ -285,15 +264,8 @@ def main() -> None:
 def _fail(message: str, exit_code: int) -> NoReturn:
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.flush()
-    print("lab: " + message.replace("'lab ", f"'{_typed()} "), file=sys.stderr)
+    print("lab: " + message.replace("'lab ", f"'{typed()} "), file=sys.stderr)
     sys.exit(exit_code)
-
-
-def _typed() -> str:
-    """Return what to type for this command: ``lab``, or its path where it is not on the search path."""
-    if Path(sys.argv[0]).name == "__main__.py":
-        return "python -m lab"
-    return "lab" if shutil.which("lab") else shlex.quote(os.path.relpath(sys.argv[0]))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ LAYERS = (
     ("lab.compare", "lab.device", "lab.store", "lab.warm", "lab.lessons"),  # lab.lessons: where the lessons are
     ("lab.parameters", "lab.finding", "lab.provenance"),
     ("lab.teach", "lab.practise", "lab.prove", "lab.run"),
-    ("lab.report",),
+    ("lab.report", "lab.console"),
+    ("lab.verify_command",),
     ("lab.__main__",),
 )
 

@@ -45,7 +45,7 @@ class Trial:
 
         dtype = getattr(torch, self.dtype)
         leaf = torch.tensor(self.inputs[name], dtype=dtype, device=self.device, requires_grad=True)
-        leaf.register_hook(lambda gradient: gradient * self.factor)  # type: ignore[no-untyped-call]  # torch's stubs
+        leaf.register_hook(lambda gradient: gradient * self.factor)
         return leaf
 
     def __str__(self) -> str:

@@ -1,0 +1,71 @@
+"""What is finished of a verification, so that an interrupted one goes on where it stopped.
+
+::
+
+    outputs/.verify-<key>-<n>.jsonl     a line a finished chunk; n counts the runs that are at it at once
+
+A line is appended whole or, by a kill, cut: a last line that is no JSON is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from lab.prove.result import ChunkResult
+from lab.store import storage_errors
+
+
+class Journal:
+    """The finished chunks of one run, by their id."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.finished: dict[str, ChunkResult] = {}
+        if path.exists():
+            for line in path.read_text("utf-8").splitlines():
+                with suppress(ValueError, KeyError, TypeError):
+                    result = ChunkResult.from_json(json.loads(line))
+                    self.finished[result.id] = result
+
+    def add(self, result: ChunkResult) -> None:
+        """Append a finished chunk. Raises: StorageError."""
+        line = json.dumps(result.to_json(), allow_nan=False) + "\n"
+        with storage_errors(self.path), self.path.open("ab") as file:
+            file.write(line.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        self.finished[result.id] = result
+
+    def remove(self) -> None:
+        """Remove the journal of a run whose result is published."""
+        self.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def opened_journal(outputs: Path, key: str) -> Iterator[Journal]:
+    """Hand out the first journal of a key that no other run holds. Raises: StorageError."""
+    with storage_errors(outputs):
+        outputs.mkdir(parents=True, exist_ok=True)
+        path, lock = _free(outputs, key)
+    try:
+        yield Journal(path)
+    finally:
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def _free(outputs: Path, key: str) -> tuple[Path, FileLock]:
+    for number in count(1):
+        path = outputs / f".verify-{key}-{number}.jsonl"
+        lock = FileLock(f"{path}.lock")
+        with suppress(Timeout):
+            lock.acquire(blocking=False)
+            return path, lock
+    raise AssertionError  # numbers do not end
