@@ -93,8 +93,7 @@ class Blame:
             return [math.nan] * times
         found = [result[self.number].cpu().to(torch.float64) for result in results]
         scores = score_gradients(torch.stack(found), self.reference, form=form, growth=self.limits)
-        listed: list[float] = scores.score.tolist()
-        return listed
+        return [score.score for score in scores]
 
 
 class Recorder(TorchDispatchMode):
@@ -162,9 +161,9 @@ def _judge(
 ) -> Blame | None:
     """Compare what a call returned with its replay, in the results that are of the working dtype."""
     for number, got, reference in references:
-        scores = score_gradients(got.to(torch.float64)[None], reference, form=form, growth=limits)
-        if float(scores.score[0]) > 1:
-            return Blame(call, position, number, float(scores.score[0]), got, reference, limits)
+        (found,) = score_gradients(got.to(torch.float64)[None], reference, form=form, growth=limits)
+        if found.score > 1:
+            return Blame(call, position, number, found.score, got, reference, limits)
     return None
 
 

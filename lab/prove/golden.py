@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lab.compare import FORMATS
 from lab.errors import StorageError
@@ -34,16 +36,16 @@ _ZERO, _INFINITE = -32768, 32767
 
 @dataclass(frozen=True)
 class Golden:
-    """The file's content.
+    """The file's content. values, spreads, baselines: (elements,), float64, all gradients one after another.
 
     index: fingerprint, first element and shapes of the gradients, by problem id. formulas: the operation, sample and
     dtype of those whose formula is known to lose more than rounding explains, on the CPU that made the file.
     """
 
     index: Mapping[str, tuple[str, int, list[list[int]]]]
-    values: NDArray[np.float64]
-    spreads: NDArray[np.int16]
-    baselines: NDArray[np.int16]
+    values: Tensor
+    spreads: Tensor
+    baselines: Tensor
     formulas: frozenset[tuple[str, str, str]]
     about: Mapping[str, Any]
 
@@ -55,10 +57,8 @@ class Golden:
         _, start, shapes = entry
         found = []
         for shape in shapes:
-            end = start + int(np.prod(shape, dtype=np.int64))
-            value = torch.tensor(self.values[start:end])
-            spread, baseline = (torch.tensor(_decode(codes[start:end])) for codes in (self.spreads, self.baselines))
-            found.append(Reference(*(x.reshape(shape) for x in (value, spread, baseline))))
+            end = start + math.prod(shape)
+            found.append(Reference(*(x[start:end].view(shape) for x in (self.values, self.spreads, self.baselines))))
             start = end
         return tuple(found)
 
@@ -103,8 +103,9 @@ def load_golden(path: Path = PATH) -> Golden:
     try:
         with np.load(path, allow_pickle=False) as file:
             head = json.loads(file["head"].tobytes())
-            values = _unshuffle(file["values"], np.float64)
-            spreads, baselines = (_unshuffle(file[name], np.int16) for name in ("spreads", "baselines"))
+            values = torch.from_numpy(_unshuffle(file["values"], np.float64))
+            codes = (_unshuffle(file[name], np.int16) for name in ("spreads", "baselines"))
+            spreads, baselines = (torch.from_numpy(_decode(code)) for code in codes)
         formulas = frozenset((op, sample, dtype) for op, sample, dtype in head["formulas"])
         return Golden(head["index"], values, spreads, baselines, formulas, head["about"])
     except (OSError, ValueError, KeyError, EOFError) as error:

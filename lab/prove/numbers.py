@@ -44,12 +44,25 @@ def draw_numbers(problem: Problem) -> Numbers:
     row, dtype = ROWS[problem.op], getattr(torch, problem.dtype)
     if row.pointwise and problem.size == "large":
         return _repeated(draw_numbers(replace(problem, size="odd")), row.shape(row.inputs[0].shape, "large"))
+    inputs, source = _draw_inputs(problem)
+    shapes = _output_shapes(problem.op, problem.sample, problem.size, problem.seed)
+    cotangents = tuple(_draw_cotangent(shape, problem.uniform, source).to(dtype) for shape in shapes)
+    return Numbers(inputs, cotangents)
+
+
+@lru_cache(maxsize=64)
+def _output_shapes(op: str, sample: str, size: str, seed: int) -> tuple[torch.Size, ...]:
+    """Return the shapes of a row's outputs, which are the same for every dtype."""
+    problem = Problem(op, sample, "float64", size, repeated=False, uniform=False, seed=seed)
+    return tuple(y.shape for y in evaluate(ROWS[op], sample, _draw_inputs(problem)[0]))
+
+
+def _draw_inputs(problem: Problem) -> tuple[tuple[Tensor, ...], torch.Generator]:
+    """Draw the inputs, and return the generator as they left it."""
+    row, dtype = ROWS[problem.op], getattr(torch, problem.dtype)
     # Not of the dtype: each dtype rounds the same numbers.
     source = torch.Generator().manual_seed(_seed(problem.op, problem.sample, problem.size, problem.seed))
-    inputs = tuple(_draw(given, row, problem, source).to(_dtype_of(given, dtype)) for given in row.inputs)
-    outputs = evaluate(row, problem.sample, tuple(widen(x) for x in inputs))
-    cotangents = tuple(_draw_cotangent(y.shape, problem.uniform, source).to(dtype) for y in outputs)
-    return Numbers(inputs, cotangents)
+    return tuple(_draw(given, row, problem, source).to(_dtype_of(given, dtype)) for given in row.inputs), source
 
 
 def evaluate(row: Operation, sample: str, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

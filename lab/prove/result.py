@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lab.prove.rule import Verdict, worst
+from lab.prove.rule import Verdict, badness, worst
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,8 @@ class Cell:
     @property
     def worst(self) -> CaseResult:
         """The case with the worst verdict, the highest ratio among these."""
-        order = list(Verdict)
         candidates = [case for case in self.cases if case.verdict is self.verdict] or list(self.cases)
-        return max(candidates, key=lambda case: (order.index(case.verdict), case.ratio))
+        return max(candidates, key=lambda case: (badness(case.verdict), case.ratio))
 
     @property
     def ratio(self) -> float:

@@ -20,6 +20,7 @@ grow alike. docs/verification.md has the evidence for the constants.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -60,46 +61,49 @@ class Verdict(StrEnum):
         return self in (Verdict.NONDET, Verdict.FAIL, Verdict.CRASH)
 
 
-def worst(verdicts: list[Verdict]) -> Verdict:
+_BADNESS = {verdict: rank for rank, verdict in enumerate(Verdict)}
+
+
+def badness(verdict: Verdict) -> int:
+    """Return where a verdict stands in the order from best to worst."""
+    return _BADNESS[verdict]
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
     """Return the worst of several verdicts."""
-    order = list(Verdict)
-    return max(verdicts, key=order.index, default=Verdict.PASS)
+    return max(verdicts, key=badness, default=Verdict.PASS)
 
 
-@dataclass(frozen=True, eq=False)
-class Scores:
-    """What the rule says of several gradients of one reference. All of shape (cases,), float64.
+@dataclass(frozen=True)
+class Score:
+    """What the rule says of one gradient.
 
-    score: over everything that is known. formula: the same had the baseline been perfect: above 1 while score is not,
-    the formula is to blame. peak, rms, bias: the three quotients behind score. bits: the median over the elements of
-    -log2 of the relative error, at most the dtype's precision. illposed: whether no answer is right.
+    score: over everything that is known, above 1 a failure. formula: the same had the baseline been perfect: above 1
+    while score is not, the formula is to blame. bits: the median over the elements of -log2 of the relative error, at
+    most the dtype's precision. illposed: whether no answer is right.
     """
 
-    score: Tensor
-    formula: Tensor
-    peak: Tensor
-    rms: Tensor
-    bias: Tensor
-    bits: Tensor
+    score: float
+    formula: float
+    bits: float
     illposed: bool
 
-    def verdict(self, case: int) -> Verdict:
-        """Return the verdict on one of the gradients."""
-        score, formula = float(self.score[case]), float(self.formula[case])
-        if score > 1:
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict on the gradient."""
+        if self.score > 1:
             return Verdict.FAIL
         if self.illposed:
             return Verdict.ILLPOSED
-        if formula > 1:
+        if self.formula > 1:
             return Verdict.FORMULA
-        return Verdict.WARN if score > 0.5 else Verdict.PASS
+        return Verdict.WARN if self.score > 0.5 else Verdict.PASS
 
 
-def is_beyond_rounding(reference: Reference, form: Format) -> bool:
+def is_beyond_rounding(reference: Reference, *, form: Format, growth: float) -> bool:
     """Say whether the baseline itself is further off than rounding explains: then torch's formula loses digits."""
-    baseline = reference.baseline.flatten()
-    allowed = _arithmetic(reference.value.flatten(), reference.spread.flatten(), form)
-    return bool((baseline > C * allowed).any())
+    allowed = _arithmetic(reference.value.reshape(1, -1), reference.spread.reshape(1, -1), form)
+    return bool((reference.baseline.reshape(1, -1) > C * growth * allowed).any())
 
 
 def growth(terms: int, *, uniform: bool) -> float:
@@ -107,45 +111,59 @@ def growth(terms: int, *, uniform: bool) -> float:
     return max(1.0, math.sqrt(terms / REDUCTION), terms / (2 * C) if uniform else 0.0)
 
 
-def score_gradients(gradients: Tensor, reference: Reference, *, form: Format, growth: float) -> Scores:
-    """Apply the rule to gradients of one problem. gradients: (cases, ...), float64. growth: of its limits."""
-    got, value = gradients.reshape(len(gradients), -1), reference.value.flatten()
-    spread, baseline = reference.spread.flatten(), reference.baseline.flatten()
-    loose = spread.isinf() | baseline.isinf()  # honest runs disagree whether there is a number
+def score_gradients(
+    gradients: Tensor, reference: Reference, *, form: Format, growth: float | Sequence[float]
+) -> list[Score]:
+    """Apply the rule to several gradients. gradients: (cases, ...), float64.
+
+    reference: of one gradient, shape (...), for all cases; or of each, shape (cases, ...). growth: of the limits, for
+    all cases or for each.
+    """
+    cases = len(gradients)
+    got = gradients.reshape(cases, -1)
+    shared = reference.value.shape == gradients.shape[1:]
+    value, spread, baseline = (
+        x.reshape(1 if shared else cases, -1) for x in (reference.value, reference.spread, reference.baseline)
+    )
+    grown = torch.tensor(growth, dtype=torch.float64)
     arithmetic = _arithmetic(value, spread, form)
-    allowed = torch.maximum(arithmetic, baseline)
-    difference = got - value
-    same = (got == value) | (got.isnan() & value.isnan()) | loose
-    error = torch.where(same, 0.0, difference.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf))
+    excused = baseline > arithmetic  # by the CPU's own error
+    loose = spread == torch.inf  # honest runs disagree whether there is a number
+    lost = baseline == torch.inf  # the CPU has no number: whatever is there, it is torch's formula
+    known = ~(loose | lost | (got == value) | (got.isnan() & value.isnan()))
+    error = torch.where(known, (got - value).nan_to_num(nan=torch.inf), 0.0)
     biased = form.precision < 24
-    peak, rms, bias = _quotients(error / allowed, value, growth=growth, biased=biased)
-    score = torch.stack((peak, rms, bias)).amax(0)
-    honest = torch.stack(_quotients(error / arithmetic, value, growth=growth, biased=biased)).amax(0)
-    return Scores(score, honest, peak, rms, bias, _bits(error, value, form), bool(loose.any()))
+    score = _score(error / torch.maximum(arithmetic, baseline), value, growth=grown, biased=biased)
+    formula = score
+    if bool(excused.any()):
+        formula = _score(error / arithmetic, value, growth=grown, biased=biased)
+        formula = torch.where(lost.any(1), torch.inf, formula)
+    rows = (score, formula, _bits(error, value, form), loose.any(1).expand(cases))
+    return [Score(*row) for row in zip(*(x.tolist() for x in rows), strict=True)]
 
 
 def _arithmetic(value: Tensor, spread: Tensor, form: Format) -> Tensor:
-    finite = torch.where(spread.isinf(), 0.0, spread)
-    floor = finite.square().mean().sqrt() if spread.numel() else 0.0
-    size = torch.where(value.isfinite(), value.abs(), 0.0)
-    return torch.clamp(finite, min=floor) + form.unit_roundoff * size + form.smallest_subnormal
+    """Return what rounding explains, for each row. value, spread and result: (rows, elements)."""
+    finite = torch.where(spread == torch.inf, 0.0, spread)
+    floor = finite.square().mean(1, keepdim=True).sqrt()
+    size = value.abs().nan_to_num(nan=0.0, posinf=0.0)
+    return torch.maximum(finite, floor).add_(form.smallest_subnormal).add_(size, alpha=form.unit_roundoff)
 
 
-def _quotients(error: Tensor, value: Tensor, *, growth: float, biased: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the three statistics over their limits. error: (cases, elements), signed, in units of T."""
+def _score(error: Tensor, value: Tensor, *, growth: Tensor, biased: bool) -> Tensor:
+    """Return the largest of the three statistics over its limit. error: (cases, elements), signed, in units of T."""
     cases, elements = error.shape
     if not elements:
-        return (torch.zeros(cases, dtype=torch.float64),) * 3
-    peak = error.abs().amax(1) / (C * growth)
-    rms = error.square().mean(1).sqrt() / ((RMS_LIMIT + (C - RMS_LIMIT) / math.sqrt(elements)) * growth)
-    bias = (error * value.sign().nan_to_num()).mean(1).abs().nan_to_num(nan=math.inf)  # infinities of both signs
-    limit = (BIAS_LIMIT + (C - BIAS_LIMIT) / math.sqrt(elements)) * growth
-    return peak, rms, bias / limit if biased else torch.zeros_like(peak)
+        return torch.zeros(cases, dtype=torch.float64)
+    few = 1 / math.sqrt(elements)
+    score = torch.maximum(error.abs().amax(1) / C, error.square().mean(1).sqrt() / (RMS_LIMIT + (C - RMS_LIMIT) * few))
+    if biased:
+        bias = (error * value.sign().nan_to_num()).mean(1).abs().nan_to_num(nan=torch.inf)  # infinities of both signs
+        score = torch.maximum(score, bias / (BIAS_LIMIT + (C - BIAS_LIMIT) * few))
+    return score / growth
 
 
 def _bits(error: Tensor, value: Tensor, form: Format) -> Tensor:
-    counted = (value != 0) & value.isfinite()
-    if not bool(counted.any()):
-        return torch.full((error.shape[0],), float(form.precision), dtype=torch.float64)
-    relative = (error[:, counted] / value[counted]).abs()
-    return (-relative.median(1).values.log2()).clamp(0.0, float(form.precision))
+    """Return the median of the right bits of the elements that are not zero."""
+    relative = (error / value).abs().nanmedian(1).values if error.shape[1] else error.new_zeros(len(error))
+    return (-relative.nan_to_num(nan=0.0).log2()).clamp(0.0, float(form.precision))

@@ -15,7 +15,7 @@ from lab.prove.case import ROWS, Problem, Selection
 from lab.prove.golden import Arrays, load_golden, pack_golden
 from lab.prove.numbers import repeat_to
 from lab.prove.reference import Reference, measure_reference
-from lab.prove.rule import is_beyond_rounding
+from lab.prove.rule import growth, is_beyond_rounding
 
 golden = cache(load_golden)
 
@@ -67,8 +67,9 @@ def _measure_arrays(problem: Problem) -> list[Arrays]:
 
 
 def _loses_digits(problem: Problem, arrays: Arrays) -> bool:
-    reference = Reference(*map(torch.from_numpy, arrays))
-    return is_beyond_rounding(reference, FORMATS[getattr(torch, problem.dtype)])
+    reference, form = Reference(*map(torch.from_numpy, arrays)), FORMATS[getattr(torch, problem.dtype)]
+    limits = growth(ROWS[problem.op].longest_reduction(problem.size), uniform=problem.uniform)
+    return is_beyond_rounding(reference, form=form, growth=limits)
 
 
 def one_thread() -> None:

@@ -6,7 +6,8 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,12 +16,13 @@ from lab.compare import FORMATS
 from lab.device import check_dtype, device_row
 from lab.errors import DeviceUnavailable
 from lab.prove.backend import PLAIN, Backend
-from lab.prove.case import ROWS, Case, Chunk, Problem
+from lab.prove.case import ROWS, Case, Chunk
 from lab.prove.gradient import differentiate, place_case
-from lab.prove.numbers import Numbers, draw_numbers
+from lab.prove.numbers import draw_numbers
 from lab.prove.operation import Operation
+from lab.prove.reference import Reference
 from lab.prove.result import CaseResult, ChunkResult
-from lab.prove.rule import Verdict, growth, score_gradients, worst
+from lab.prove.rule import Score, Verdict, badness, growth, score_gradients, worst
 from lab.prove.truth import find_references
 
 
@@ -47,47 +49,37 @@ class Target:
         return replace(ROWS[op], function=self.backend.wrap(ROWS[op].function))
 
 
-@dataclass
-class _Runs:
-    """The gradients of one input over the cases of one problem, first and second time."""
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """The gradients of one case, first and second time, by the number of the input. Cases that stopped have none."""
 
-    cases: list[Case] = field(default_factory=list)
-    first: list[Tensor] = field(default_factory=list)
-    second: list[Tensor] = field(default_factory=list)
+    case: Case
+    first: dict[int, Tensor]
+    second: dict[int, Tensor]
 
 
 def verify_chunk(chunk: Chunk, target: Target) -> ChunkResult:
     """Run the cases of a chunk, all of them once and then all of them again, and compare.
 
     The second time a case comes after one of another size, and after itself: what a kernel left behind shows.
-    An exception is a verdict of the cases that it ends, never an end of the chunk.
+    An exception is a verdict of the case that it ends, never an end of the chunk.
     """
-    stopped: dict[Case, CaseResult] = {}
-    runs: dict[tuple[Problem, int], _Runs] = {}
     try:
         check_dtype(target.torch_device, chunk.dtype)
     except DeviceUnavailable as refusal:
-        stopped = {case: CaseResult(case.id, Verdict.UNSUPPORTED, note=refusal.happened) for case in chunk.cases}
-    row = target.row(chunk.op)
-    # Drawn outside of the backend's context: a simulated device spoils gradients, not the questions.
-    numbers = {problem: draw_numbers(problem) for problem in dict.fromkeys(case.problem for case in chunk.cases)}
-    with quiet(), target.backend.context():
-        for again in (False, True):
-            for case in chunk.cases:
-                if case not in stopped:
-                    found = _run(case, numbers[case.problem], row, target, runs, again=again)
-                    stopped.update({case: found} if found else {})
-        device_row(target.torch_device).synchronize(target.torch_device.index or 0)
-    results = {case.id: result for case, result in stopped.items()}
-    comparisons = 0
-    for (problem, number), of_input in runs.items():
-        kept = [i for i, case in enumerate(of_input.cases) if case not in stopped]
-        for result in _judge(problem, number, of_input, kept, target):
-            comparisons += 1
-            results[result.case] = _worse(results.get(result.case), result)
-    return ChunkResult(
-        chunk.op, chunk.sample, chunk.dtype, comparisons, tuple(results[case.id] for case in chunk.cases)
-    )
+        refused = (CaseResult(case.id, Verdict.UNSUPPORTED, note=refusal.happened) for case in chunk.cases)
+        return ChunkResult(chunk.op, chunk.sample, chunk.dtype, 0, tuple(refused))
+    runs, stopped = _run_twice(chunk, target)
+    judged: dict[str, list[CaseResult]] = {case.id: [result] for case, result in stopped.items()}
+    for result in _judge_all(chunk, runs, target):
+        judged.setdefault(result.case, []).append(result)
+    comparisons = sum(len(run.first) for run in runs)
+    cases = tuple(max(judged[case.id], key=_badness) for case in chunk.cases)
+    return ChunkResult(chunk.op, chunk.sample, chunk.dtype, comparisons, cases)
+
+
+def _badness(result: CaseResult) -> tuple[int, float]:
+    return badness(result.verdict), result.ratio
 
 
 @contextmanager
@@ -98,30 +90,27 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def _run(
-    case: Case,
-    numbers: Numbers,
-    row: Operation,
-    target: Target,
-    runs: dict[tuple[Problem, int], _Runs],
-    *,
-    again: bool,
-) -> CaseResult | None:
-    """Run one case and keep its gradients on the CPU. Returns what stopped it."""
-    try:
-        placed = place_case(case, numbers, target.torch_device)
-        gradients = differentiate(row, case, placed)
-        for (number, _), gradient in zip(placed.leaves, gradients, strict=True):
-            of_input = runs.setdefault((case.problem, number), _Runs())
-            kept = gradient.cpu()
-            if again:
-                of_input.second.append(kept)
-            else:
-                of_input.cases.append(case)
-                of_input.first.append(kept)
-    except Exception as error:  # whatever a kernel raises is a result
-        return CaseResult(case.id, _verdict_of(error), math.inf, note=_first_line(error))
-    return None
+def _run_twice(chunk: Chunk, target: Target) -> tuple[list[_Run], dict[Case, CaseResult]]:
+    """Run every case, then every case again, on the device. Returns the gradients, and what stopped a case."""
+    row, device = target.row(chunk.op), target.torch_device
+    stopped: dict[Case, CaseResult] = {}
+    times: list[dict[Case, dict[int, Tensor]]] = [{}, {}]
+    # Drawn outside of the backend's context: a simulated device spoils gradients, not the questions.
+    numbers = {problem: draw_numbers(problem) for problem in dict.fromkeys(case.problem for case in chunk.cases)}
+    with quiet(), target.backend.context():
+        placed = {case: place_case(case, numbers[case.problem], device) for case in chunk.cases}
+        for gradients in times:
+            for case, tensors in placed.items():
+                if case in stopped:
+                    continue
+                try:
+                    found = differentiate(row, case, tensors)
+                    gradients[case] = {number: x.cpu() for (number, _), x in zip(tensors.leaves, found, strict=True)}
+                except Exception as error:  # whatever a kernel raises is a result
+                    stopped[case] = CaseResult(case.id, _verdict_of(error), math.inf, note=_first_line(error))
+        device_row(device).synchronize(device.index or 0)
+    first, second = times
+    return [_Run(case, first[case], second[case]) for case in chunk.cases if case not in stopped], stopped
 
 
 # How torch says that a device or a dtype is not for this operation, where it raises no NotImplementedError.
@@ -147,31 +136,52 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"[:200]
 
 
-def _judge(problem: Problem, number: int, runs: _Runs, kept: list[int], target: Target) -> Iterator[CaseResult]:
-    """Compare the gradients of one input of a problem with their reference, and each with its repetition."""
-    if not kept:
-        return
-    row = ROWS[problem.op]
-    references = find_references(problem, with_baseline=target.with_baseline)
-    reference = references[[i for i, given in enumerate(row.inputs) if given.differentiable].index(number)]
-    form = FORMATS[getattr(torch, problem.dtype)]
-    limits = growth(row.longest_reduction(problem.size), uniform=problem.uniform)
-    first, second = (torch.stack([gradients[i] for i in kept]) for gradients in (runs.first, runs.second))
-    scores = score_gradients(first.to(torch.float64), reference, form=form, growth=limits)
-    again = score_gradients(second.to(torch.float64), reference, form=form, growth=limits)
+def _judge_all(chunk: Chunk, runs: list[_Run], target: Target) -> Iterator[CaseResult]:
+    """Compare every gradient with its reference and with its repetition, all of one input and size at once."""
+    row = ROWS[chunk.op]
+    differentiable = [i for i, given in enumerate(row.inputs) if given.differentiable]
+    for size in dict.fromkeys(run.case.size for run in runs):
+        of_size = [run for run in runs if run.case.size == size]
+        for place, number in enumerate(differentiable):
+            batch = [run for run in of_size if number in run.first]
+            if batch:
+                yield from _judge(row, batch, number, place, target)
+
+
+def _judge(row: Operation, runs: list[_Run], number: int, place: int, target: Target) -> Iterator[CaseResult]:
+    """Judge the gradients of one input. place: which of the differentiable inputs it is."""
+    first = torch.stack([run.first[number] for run in runs])
+    second = torch.stack([run.second[number] for run in runs])
+    problems = [run.case.problem for run in runs]
+    found = {problem: find_references(problem, with_baseline=target.with_baseline)[place] for problem in set(problems)}
+    columns = ("value", "spread", "baseline")
+    reference = Reference(*(torch.stack([getattr(found[p], name) for p in problems]) for name in columns))
+    terms = row.longest_reduction(problems[0].size)
+    rule = partial(
+        score_gradients,
+        reference=reference,
+        form=FORMATS[first.dtype],
+        growth=[growth(terms, uniform=problem.uniform) for problem in problems],
+    )
+    scores = rule(first.to(torch.float64))
     differ = _bits_differ(first, second)
-    for i, index in enumerate(kept):
-        verdicts = [scores.verdict(i), again.verdict(i)]
-        verdict, note = worst(verdicts), ""
-        if verdicts[0] is not verdicts[1]:
-            note = f"{verdicts[0]}, the second time {verdicts[1]}"
-        if differ[i] and not verdict.is_failure:
-            verdict = Verdict.WARN if _may_differ(row, target) else Verdict.NONDET
-            note = "two runs differ in their bits"
-            note += ", which torch documents for this operation" if verdict is Verdict.WARN else ""
-        ratio = max(float(scores.score[i]), float(again.score[i]))
-        bits = min(float(scores.bits[i]), float(again.bits[i]))
-        yield CaseResult(runs.cases[index].id, verdict, _round(ratio), _round(bits), number, note)
+    again = rule(second.to(torch.float64)) if any(differ) else scores
+    for i, run in enumerate(runs):
+        yield _case_result(run.case.id, number, scores[i], again[i], differ=differ[i], excused=_may_differ(row, target))
+
+
+def _case_result(case: str, number: int, once: Score, again: Score, *, differ: bool, excused: bool) -> CaseResult:
+    """Put together what is said of a gradient the first and the second time."""
+    verdicts = once.verdict, again.verdict
+    verdict, note = worst(verdicts), ""
+    if verdicts[0] is not verdicts[1]:
+        note = f"{verdicts[0]}, the second time {verdicts[1]}"
+    if differ and not verdict.is_failure:
+        verdict = Verdict.WARN if excused else Verdict.NONDET
+        note = "two runs differ in their bits"
+        note += ", which torch documents for this operation" if excused else ""
+    ratio, bits = max(once.score, again.score), min(once.bits, again.bits)
+    return CaseResult(case, verdict, float(f"{ratio:.4g}"), float(f"{bits:.4g}"), number, note)
 
 
 def _may_differ(row: Operation, target: Target) -> bool:
@@ -184,14 +194,3 @@ def _bits_differ(first: Tensor, second: Tensor) -> list[bool]:
     same = first.reshape(len(first), -1).view(integers) == second.reshape(len(second), -1).view(integers)
     found: list[bool] = (~same.all(1)).tolist()
     return found
-
-
-def _worse(one: CaseResult | None, other: CaseResult) -> CaseResult:
-    if one is None:
-        return other
-    order = list(Verdict)
-    return max(one, other, key=lambda result: (order.index(result.verdict), result.ratio))
-
-
-def _round(number: float) -> float:
-    return float(f"{number:.4g}")

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from torch import Tensor
 from torch.nn import functional as F
 
-from lab.prove.operation import Operation, distinct, tensor
+from lab.prove.operation import Operation, distinct, index, tensor
 
 _IMAGE = tensor("b c h w")
 _SMALL_PADDING = {"": {"padding": 1}}
+
+
+def _grid_sample(x: Tensor, offset: Tensor, pixel: Tensor) -> Tensor:
+    """Sample between pixels, far enough from their edges that no rounding moves a point across."""
+    size = x.new_tensor([x.shape[3], x.shape[2]])
+    return F.grid_sample(x, (2 * (pixel + offset) + 1) / size - 1, align_corners=False)
+
 
 CONVOLUTION: tuple[Operation, ...] = (
     Operation("adaptive_avg_pool2d", F.adaptive_avg_pool2d, (_IMAGE,), reductions=("h w",),
@@ -27,8 +35,8 @@ CONVOLUTION: tuple[Operation, ...] = (
               reductions=("c 9", "d 9", "b h w 4"), samples={"": {"stride": 2, "padding": 1}}),
     Operation("fold", lambda x: F.fold(F.unfold(x, 3, padding=1), x.shape[2:], 3, padding=1), (_IMAGE,),
               reductions=("9",)),
-    Operation("grid_sample", lambda x, grid: F.grid_sample(x, grid, align_corners=False),
-              (_IMAGE, tensor("b 5 4 2", -0.95, 0.95)), reductions=("c 4", "20"), unordered=True),
+    Operation("grid_sample", _grid_sample, (_IMAGE, tensor("b 5 4 2", 0.3, 0.7), index("b 5 4 2", "q")),
+              reductions=("c 4", "20"), lengths={"large": {"q": 31}}, unordered=True),
     Operation("interpolate", F.interpolate, (_IMAGE,), reductions=("64",),
               samples={"": {"scale_factor": 2}, "bilinear": {"scale_factor": 2, "mode": "bilinear"},
                        "bicubic": {"scale_factor": 2, "mode": "bicubic"}}, unordered=True),
