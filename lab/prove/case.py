@@ -6,7 +6,8 @@ must not change a gradient, so one reference serves all cases of a problem.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import product
@@ -92,17 +93,29 @@ class Chunk:
         return f"{self.op}/{self.sample}/{self.dtype}"
 
 
-ROWS: Mapping[str, Operation] = {row.name: row for row in OPERATIONS}
+class _Rows(dict[str, Operation]):
+    """The rows by name. Those of PyTorch's own database are loaded when one is asked for."""
+
+    def __missing__(self, name: str) -> Operation:
+        from lab.prove.deep import PREFIX, deep_rows
+
+        if name.startswith(PREFIX) and name in deep_rows():
+            return deep_rows()[name]
+        raise KeyError(name)
+
+
+ROWS: Mapping[str, Operation] = _Rows({row.name: row for row in OPERATIONS})
 
 
 def parse_case(word: str) -> Case:
     """Return the case of an id. Raises: UsageError."""
     parts = word.split("/")
-    if len(parts) == 8 and parts[7].isdecimal() and parts[0] in ROWS:
-        op, sample, dtype, layout, cotangent, mask, size, seed = parts
-        case = Case(op, sample, dtype, layout, cotangent, mask, size, int(seed))
-        if case in set(enumerate_cases(ROWS[case.op], case.sample, case.dtype, seed=case.seed)):
-            return case
+    with suppress(KeyError):
+        if len(parts) == 8 and parts[7].isdecimal():
+            op, sample, dtype, layout, cotangent, mask, size, seed = parts
+            case = Case(op, sample, dtype, layout, cotangent, mask, size, int(seed))
+            if case in set(enumerate_cases(ROWS[case.op], case.sample, case.dtype, seed=case.seed)):
+                return case
     raise UsageError(
         f"There is no case {word!r}.",
         "Expected OP/SAMPLE/DTYPE/LAYOUT/COTANGENT/MASK/SIZE/SEED, such as mm//float32/permuted/dense/all/small/0.",
@@ -117,6 +130,10 @@ def enumerate_cases(row: Operation, sample: str, dtype: str, *, seed: int) -> It
     change at a time.
     """
     if sample not in row.samples or dtype not in DTYPES:
+        return
+    if row.given is not None:
+        for layout, cotangent in product(row.layouts, COTANGENTS[:2]):
+            yield Case(row.name, sample, dtype, layout, cotangent, "all", "small", seed)
         return
     masks = _masks(row)
     full = [(layout, cotangent, "all") for layout, cotangent in product(row.layouts, COTANGENTS)]
@@ -146,7 +163,10 @@ def masked(mask: str, count: int) -> tuple[bool, ...]:
 
 @dataclass(frozen=True)
 class Selection:
-    """What is asked for. ops: patterns such as ``conv*``. axes: values by axis, where not all. quick: fewer of them."""
+    """What is asked for. ops: patterns such as ``conv*``. axes: values by axis, where not all. quick: fewer of them.
+
+    deep: PyTorch's own database of operations as well.
+    """
 
     ops: tuple[str, ...] = ("*",)
     dtypes: tuple[str, ...] = DTYPES
@@ -158,13 +178,13 @@ class Selection:
     def chunks(self) -> list[Chunk]:
         """Return the chunks, in the order of the table. Raises: UsageError where a pattern or an axis leaves none."""
         for pattern in self.ops:
-            if not any(fnmatchcase(name, pattern) for name in ROWS):
+            if not any(fnmatchcase(_bare(row), pattern) for row in self._table()):
                 raise UsageError(
                     f"No operation is called {pattern!r}.",
                     f"Expected names or patterns such as 'conv*' among the {len(ROWS)} operations.",
                     did_you_mean(pattern, ROWS) or "Type 'lab verify --list' to see them.",
                 )
-        rows = [row for row in OPERATIONS if any(fnmatchcase(row.name, pattern) for pattern in self.ops)]
+        rows = [row for row in self._table() if any(fnmatchcase(_bare(row), pattern) for pattern in self.ops)]
         chunks = [self._chunk(row, sample, dtype) for row in rows for sample in row.samples for dtype in self.dtypes]
         if not any(chunk.cases for chunk in chunks):
             raise UsageError(
@@ -174,6 +194,14 @@ class Selection:
             )
         return [chunk for chunk in chunks if chunk.cases]
 
+    def _table(self) -> Sequence[Operation]:
+        """Return the operations; with ``deep``, those of PyTorch's own database after them."""
+        if not self.deep:
+            return OPERATIONS
+        from lab.prove.deep import deep_rows
+
+        return [*OPERATIONS, *deep_rows().values()]
+
     def _chunk(self, row: Operation, sample: str, dtype: str) -> Chunk:
         cases = enumerate_cases(row, sample, dtype, seed=self.seed)
         return Chunk(row.name, sample, dtype, tuple(case for case in cases if self._wants(case)))
@@ -182,6 +210,11 @@ class Selection:
         if self.quick and not _is_quick(case):
             return False
         return all(getattr(case, axis) in values for axis, values in self.axes)
+
+
+def _bare(row: Operation) -> str:
+    """Return an operation's name as it is asked for: ``add`` also for a sample ``deep:add#3`` of the database."""
+    return row.name.partition(":")[2].partition("#")[0] or row.name
 
 
 def _is_quick(case: Case) -> bool:

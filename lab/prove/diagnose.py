@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from lab.prove.blame import Blame, find_blame, record_calls
 from lab.prove.case import Case, parse_case, plainest
 from lab.prove.gradient import differentiate, place_case
+from lab.prove.known import known_about
 from lab.prove.numbers import Numbers, draw_numbers
 from lab.prove.operation import SIZES
 from lab.prove.probes import Probe
@@ -61,6 +62,12 @@ def _complexity(case: Case) -> tuple[int, int]:
 
 def diagnose(failure: Failure, probes: Sequence[Probe], target: Target) -> Cause:
     """Return why an operation fails, with what shows it and the plainest case that does."""
+    found = _diagnose(failure, probes, target)
+    known = [] if target.backend.simulated else known_about(parse_case(found.case), target.torch_device.type)
+    return replace(found, evidence=(*found.evidence, *known))
+
+
+def _diagnose(failure: Failure, probes: Sequence[Probe], target: Target) -> Cause:
     if unsteady := [result for result in failure.failing if result.verdict is Verdict.NONDET]:
         return _flaky(min((parse_case(result.case) for result in unsteady), key=_complexity), target)
     case = failure.cases[0]

@@ -62,6 +62,8 @@ def _draw_inputs(problem: Problem) -> tuple[tuple[Tensor, ...], torch.Generator]
     row, dtype = ROWS[problem.op], getattr(torch, problem.dtype)
     # Not of the dtype: each dtype rounds the same numbers.
     source = torch.Generator().manual_seed(_seed(problem.op, problem.sample, problem.size, problem.seed))
+    if row.given is not None:
+        return tuple(x.to(dtype) if x.is_floating_point() else x for x in row.given), source
     return tuple(_draw(given, row, problem, source).to(_dtype_of(given, dtype)) for given in row.inputs), source
 
 

@@ -62,7 +62,8 @@ class Operation:
     sums in forward and backward as products of letters, such as ``("k", "n", "m")``. lengths: letters that are not
     as in SIZES. layouts: those that make sense. random: it draws random numbers, which are to be drawn once.
     unordered: torch documents that it adds in no fixed order on a device with several threads
-    (https://docs.pytorch.org/docs/stable/generated/torch.use_deterministic_algorithms.html).
+    (https://docs.pytorch.org/docs/stable/generated/torch.use_deterministic_algorithms.html). given: the tensors
+    themselves, float64, where they are not to be drawn.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Operation:
     pointwise: bool = False
     random: bool = False
     unordered: bool = False
+    given: tuple[Tensor, ...] | None = None
 
     def shape(self, letters: str, size: str) -> tuple[int, ...]:
         """Return the shape that the letters stand for."""
@@ -92,6 +94,8 @@ class Operation:
 
     def longest_reduction(self, size: str) -> int:
         """Return n of the tolerance rule: the number of terms of the longest sum, 1 where nothing is added."""
+        if self.given is not None:  # unknown, and no longer than what there is to add up
+            return max(x.numel() for x in self.given)
         return max((prod(self.shape(letters, size)) for letters in self.reductions), default=1)
 
 

@@ -106,10 +106,10 @@ class Cell:
 
 
 def cells(chunks: Iterable[ChunkResult], causes: dict[tuple[str, str], Cause]) -> list[Cell]:
-    """Gather the chunks of each operation and dtype, in their order."""
+    """Gather the chunks of each operation and dtype, in their order. ``deep:add#3`` is a sample of ``deep:add``."""
     order: dict[tuple[str, str], list[ChunkResult]] = {}
     for chunk in chunks:
-        order.setdefault((chunk.op, chunk.dtype), []).append(chunk)
+        order.setdefault((chunk.op.partition("#")[0], chunk.dtype), []).append(chunk)
     return [
         Cell(
             op,

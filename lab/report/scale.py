@@ -47,7 +47,7 @@ class Mark:
 
 MARKS = {
     Verdict.PASS: Mark("✓", "within half of what arithmetic allows"),
-    Verdict.WARN: Mark("~", "within all of it, or in other bits each time as torch documents"),
+    Verdict.WARN: Mark("~", "beyond half of what arithmetic allows, or other bits where torch documents that"),
     Verdict.UNSUPPORTED: Mark("–", "the device says it cannot", "unsupported"),
     Verdict.ILLPOSED: Mark("?", "no answer is right: honest runs disagree about what is finite", "illposed"),
     Verdict.FORMULA: Mark("ƒ", "wrong in the same way on the CPU: torch’s formula loses digits"),
