@@ -1,12 +1,21 @@
 """What the documents say is what there is."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from lab.device import environment
 from lab.parameters import validate_parameters
 from lab.practise import discover_exercises
+from lab.prove.case import Selection
+from lab.prove.machines import find_backend
+from lab.prove.probes import run_probes
+from lab.prove.result import Cause, cells
+from lab.prove.verification import Verification
+from lab.prove.verify import Target, verify_chunk
+from lab.report.verification import publish_verification
 from lab.run import run_notebook
 from lab.teach.lessons import Lesson, discover_lessons, find_lesson
 from lab.teach.narrate import narrate
@@ -24,6 +33,11 @@ def documented(heading: str) -> set[str]:
     return {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
 
 
+def mentioned(heading: str) -> set[str]:
+    """Return all that stands in code quotes below a heading."""
+    return set(re.findall(r"`([^`]+)`", OUTPUTS.split(f"\n## {heading}\n")[1].split("\n## ")[0]))
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory):
     outputs = tmp_path_factory.mktemp("outputs")
@@ -39,6 +53,29 @@ def test_every_field_of_the_results_is_documented_and_no_other(results) -> None:
     assert set(lesson_json) == documented("In both files") | documented("lesson.json")
     assert set(run_json) == documented("In both files") | documented("run.json")
     assert set(run_json["comparisons"][0]) == documented("A comparison")
+
+
+def test_every_field_of_verify_json_is_documented_and_no_other(tmp_path: Path) -> None:
+    selection, target = Selection(("mul", "mm"), ("float32",), quick=True), Target(backend=find_backend("tf32"))
+    chunks = [verify_chunk(chunk, target) for chunk in selection.chunks()]
+    (failing,) = [cell for cell in cells(chunks, {}) if cell.verdict.is_failure]
+    cause = Cause("product-precision", "a summary", ("evidence",), failing.worst.case)
+    found = Verification(
+        target,
+        selection,
+        tuple(run_probes(target)),
+        tuple(cells(chunks, {(failing.op, "float32"): cause})),
+        environment("cpu"),
+    )
+    folder = publish_verification(found, tmp_path, "key", seconds=1.0)
+    result = json.loads((folder / "verify.json").read_text("utf-8"))
+    assert set(result) == documented("verify.json")
+    assert {*result["selection"], *result["probes"][0]} <= mentioned("verify.json")
+    ours = "An operation in verify.json"
+    assert set(result["operations"][0]) == documented(ours)
+    operation = next(row for row in result["operations"] if row["cause"])
+    parts = (operation["axes"], operation["cause"], operation["worst"], operation["failures"][0])
+    assert {name for part in parts for name in part} <= mentioned(ours)
 
 
 def test_lesson_and_notebook_record_the_same(results) -> None:

@@ -127,8 +127,9 @@ def record_calls(case: Case, target: Target, *, runs: int = 1) -> list[Call]:
 
     runs: how often it is run; the calls are those of the last. Where a kernel raises, they are those made before.
     """
-    row, numbers, recorder = target.row(case.op), draw_numbers(case.problem), Recorder()
+    numbers, recorder = draw_numbers(case.problem), Recorder()
     with quiet(), target.backend.context():
+        row = target.row(case.op)
         for _ in range(runs):
             placed, recorder = place_case(case, numbers, target.torch_device), Recorder()
             with suppress(Exception), recorder:

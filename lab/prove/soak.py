@@ -81,9 +81,9 @@ def _may_differ(chunk: Chunk, target: Target) -> bool:
 
 def digest_chunk(chunk: Chunk, target: Target) -> dict[str, str]:
     """Run the cases of a chunk and return a digest of the bits of each one's gradients, or of what it raised."""
-    row, numbers = target.row(chunk.op), {case: draw_numbers(case.problem) for case in chunk.cases}
-    found = {}
+    numbers, found = {case: draw_numbers(case.problem) for case in chunk.cases}, {}
     with quiet(), target.backend.context():
+        row = target.row(chunk.op)
         for case in chunk.cases:
             state = hashlib.blake2b(digest_size=8)
             try:

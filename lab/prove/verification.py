@@ -76,6 +76,7 @@ class Verification:
                 "dtypes": list(self.selection.dtypes),
                 "axes": {axis: list(values) for axis, values in self.selection.axes},
                 "quick": self.selection.quick,
+                "deep": self.selection.deep,
                 "seed": self.selection.seed,
             },
             "environment": self.environment,

@@ -92,12 +92,13 @@ def quiet() -> Iterator[None]:
 
 def _run_twice(chunk: Chunk, target: Target) -> tuple[list[_Run], dict[Case, CaseResult]]:
     """Run every case, then every case again, on the device. Returns the gradients, and what stopped a case."""
-    row, device = target.row(chunk.op), target.torch_device
+    device = target.torch_device
     stopped: dict[Case, CaseResult] = {}
     times: list[dict[Case, dict[int, Tensor]]] = [{}, {}]
     # Drawn outside of the backend's context: a simulated device spoils gradients, not the questions.
     numbers = {problem: draw_numbers(problem) for problem in dict.fromkeys(case.problem for case in chunk.cases)}
     with quiet(), target.backend.context():
+        row = target.row(chunk.op)
         placed = {case: place_case(case, numbers[case.problem], device) for case in chunk.cases}
         for gradients in times:
             for case, tensors in placed.items():
