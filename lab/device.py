@@ -173,8 +173,11 @@ DEVICES = (
         deterministic=_deterministic,
     ),
 )
-_ROWS = {row.kind: row for row in DEVICES}
 _SPEC = re.compile(r"(?P<kind>[a-z]+)(:(?P<index>0|[1-9][0-9]{0,2}))?")
+
+
+def _rows() -> dict[str, Device]:
+    return {row.kind: row for row in DEVICES}
 
 
 def parse_device(name: str) -> tuple[str, int | None]:
@@ -184,8 +187,8 @@ def parse_device(name: str) -> tuple[str, int | None]:
     """
     match = _SPEC.fullmatch(name)
     kind, index = (match["kind"], match["index"]) if match else (name, None)
-    if kind not in (*_ROWS, "auto") or (kind == "auto" and index is not None):
-        names = ("auto", *_ROWS)
+    if kind not in (*_rows(), "auto") or (kind == "auto" and index is not None):
+        names = ("auto", *_rows())
         meant = kind.strip().lower().replace("gpu", "auto")  # which of its names a GPU has, auto finds out
         raise DeviceUnavailable(
             f"There is no device {name!r}.",
@@ -218,7 +221,7 @@ def resolve_device(name: str) -> torch.device:
     if kind == "auto":
         return torch.device(present_devices()[0])
     with warnings.catch_warnings(record=True, action="always") as complaints:
-        here = _names(_ROWS[kind])
+        here = _names(_rows()[kind])
         if (index or 0) < len(here):
             return torch.device(here[index or 0])
         present = present_devices()
@@ -239,7 +242,7 @@ def _lacks_cuda(kind: str) -> bool:
 
 def device_row(device: torch.device | str) -> Device:
     """Return the row of a device, which says what it can and how it is switched."""
-    return _ROWS[str(device).partition(":")[0]]
+    return _rows()[str(device).partition(":")[0]]
 
 
 def check_dtype(device: torch.device, dtype: str) -> torch.dtype:

@@ -73,8 +73,10 @@ def verify(
     if json:
         print_json(found.to_json())
     if not found.passed:
+        wrong = sum(not probe.passed for probe in found.probes)
         raise LabError(
-            f"{len(found.failing)} of {len(found.cells)} operations and dtypes failed on {target.device}.",
+            f"{len(found.failing)} of {len(found.cells)} operations and dtypes"
+            f"{f' and {wrong} of {len(found.probes)} probes' if wrong else ''} failed on {target.device}.",
             "Expected every gradient within what arithmetic allows, and every probe exact.",
             f"Open {folder / 'index.html'}: each failure has its cause and what to type for it alone.",
         )
@@ -129,7 +131,7 @@ def _verify(
     start = time.perf_counter()
     with opened_journal(outputs, key) as journal, local_workers(target, workers) as executor:
         with _progress(chunks, journal) as advance:
-            probes = ask_probes(selection, target, executor)
+            probes = ask_probes(selection.dtypes, target, executor)
             results = sweep(chunks, target, executor, journal, on_chunk=advance)
         causes = find_causes(results, probes, target, executor)
         soaked = soak(chunks, target, executor, minutes=minutes, on_round=lambda _: None) if minutes else None
@@ -163,9 +165,9 @@ def _verify_case(word: str, target: Target, console: Console) -> None:
     """Run one case in a worker and say all there is to say about it."""
     from lab.prove.case import Chunk, parse_case
     from lab.prove.diagnose import Failure, diagnose
-    from lab.prove.probes import run_probes
     from lab.prove.summary import print_case
     from lab.prove.sweep import local_workers
+    from lab.prove.verification import ask_probes
     from lab.prove.verify import verify_chunk
 
     case = parse_case(word)
@@ -175,7 +177,7 @@ def _verify_case(word: str, target: Target, console: Console) -> None:
         )
         cause = None
         if result.verdict.is_failure:
-            probes = executor.submit(run_probes, target, (case.dtype,)).result()
+            probes = ask_probes((case.dtype,), target, executor)
             cause = executor.submit(diagnose, Failure((result,)), probes, target).result()
     print_case(result, cause, console)
     if result.verdict.is_failure:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from lab.compare import FORMATS, C
 from lab.prove.blame import Blame, find_blame, record_calls
 from lab.prove.case import Case, parse_case, plainest
 from lab.prove.gradient import differentiate, place_case
@@ -76,7 +77,8 @@ def _diagnose(failure: Failure, probes: Sequence[Probe], target: Target) -> Caus
     if blame is None:  # right in a fresh process, as far as it got; and when it ran before?
         calls = record_calls(case, target, runs=2)
         blame, _ = find_blame(calls, case, target)
-    label, evidence = _pattern(failure, probes, blame, unknown, target)
+    of_dtype = [probe for probe in probes if probe.dtype == case.dtype]
+    label, evidence = _pattern(failure, of_dtype, blame, unknown, target)
     if blame:
         place = f"{blame.kernel}, call {blame.position + 1} of {len(calls)}"
         evidence.append(f"{place}, is the first to leave its float64 replay: {_ratio(blame.score)}")
@@ -147,15 +149,20 @@ def _same(one: list[Tensor], other: list[Tensor]) -> bool:
 def _beyond(blame: Blame) -> str:
     """Say that all elements from some number on are wrong and none before, or return nothing."""
     wrong, size = _wrong_places(blame), blame.expected.abs().flatten()
-    if wrong and wrong[0] >= MANY and len(wrong) > 0.9 * int((size[wrong[0] :] > size.max() * FAR_OFF).sum()):
+    if wrong and wrong[0] >= MANY and len(wrong) > 0.9 * int((size[wrong[0] :] > size.max() * _far_off(blame)).sum()):
         return f"of {size.numel():,} elements those from number {wrong[0]:,} on are wrong, and none before"
     return ""
+
+
+def _far_off(blame: Blame) -> float:
+    """Return which part of the largest element is no rounding error any more."""
+    return max(FAR_OFF, C * FORMATS[blame.got.dtype].unit_roundoff)
 
 
 def _wrong_places(blame: Blame) -> list[int]:
     """Return the numbers of the elements that are far off."""
     off = (blame.got.to(torch.float64) - blame.expected).abs().flatten()
-    places: list[int] = (off > blame.expected.abs().max() * FAR_OFF).nonzero().flatten().tolist()
+    places: list[int] = (off > blame.expected.abs().max() * _far_off(blame)).nonzero().flatten().tolist()
     return places
 
 
@@ -184,7 +191,9 @@ _MULTIPLIES = ("mm", "mv", "dot", "conv", "linear", "attention", "rnn", "lstm", 
 
 def _reduced(probes: Sequence[Probe], kernel: str) -> tuple[str, list[str]] | None:
     """Return the label of a loss of precision that the probes have seen and that this kernel can have."""
-    lost = {kind: [p for p in probes if p.kind == kind and not p.passed] for kind in ("accumulator", "product")}
+    # A probe that finds no right bit at all has met a wrong kernel, not a coarse one.
+    coarse = [probe for probe in probes if 0 < probe.measured < probe.expected]
+    lost = {kind: [probe for probe in coarse if probe.kind == kind] for kind in ("accumulator", "product")}
     adds = any(word in kernel for word in (*_MULTIPLIES, "sum", "mean", "norm", "softmax"))
     for kind, label in (("accumulator", "accumulation"), ("product", "product-precision")):
         if lost[kind] and adds and (kind == "accumulator" or any(word in kernel for word in _MULTIPLIES)):

@@ -6,6 +6,7 @@ Each answer is an integer that an honest device gives exactly, so no tolerance i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -14,10 +15,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lab.compare import FORMATS
-from lab.prove.verify import Target, quiet
+from lab.device import device_row
+from lab.prove.rule import Verdict
+from lab.prove.verify import Target, quiet, verdict_of
 
 SIZE = 64  # of the square matrices: what tensor cores take
 Product = Callable[[Tensor, Tensor], Tensor]
+Answer = Callable[[], Tensor]
 
 
 @dataclass(frozen=True)
@@ -53,11 +57,24 @@ PRODUCTS: dict[str, Product] = {
 
 
 def run_probes(target: Target, dtypes: tuple[str, ...] = ("float32",)) -> list[Probe]:
-    """Ask a device everything. dtypes: of the products; the other questions are asked in float32."""
+    """Ask a device everything. dtypes: of the products; the other questions are asked in float32.
+
+    What it says it cannot do is left out. Raises: what a kernel raises that fails.
+    """
+    offered = [dtype for dtype in dtypes if dtype in device_row(target.torch_device).dtypes]
     with quiet(), target.backend.context():
-        return [probe for dtype in dtypes for probe in _products(target, dtype)] + (
+        return [probe for dtype in offered for probe in _products(target, dtype)] + (
             [*_accumulators(target), *_subnormals(target), *_rounding(target)] if "float32" in dtypes else []
         )
+
+
+@contextmanager
+def _where_it_can() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if verdict_of(error) is not Verdict.UNSUPPORTED:
+            raise
 
 
 def _products(target: Target, dtype: str) -> Iterator[Probe]:
@@ -68,17 +85,15 @@ def _products(target: Target, dtype: str) -> Iterator[Probe]:
     given = values.to(target.device)
     for name, product in PRODUCTS.items():
         wrapped = cast(Product, target.backend.wrap(product))
-        try:
+        with _where_it_can():
             answers = {
                 "forward": (wrapped(given, one), wrapped(one, given)),
                 "dX": (_gradients(wrapped, one, one, given)[0], _gradients(wrapped, one, given, one)[0].mT),
                 "dW": (_gradients(wrapped, one, one, given)[1], _gradients(wrapped, given, one, one)[1].mT),
             }
-        except (RuntimeError, NotImplementedError):
-            continue  # no such kernel in this dtype
-        for where, results in answers.items():
-            measured = min(_surviving(result.cpu(), values, numbers, bits) for result in results)
-            yield Probe("product", f"{name} {where}", dtype, measured, bits, "mantissa bits")
+            for where, results in answers.items():
+                measured = min(_surviving(result.cpu(), values, numbers, bits) for result in results)
+                yield Probe("product", f"{name} {where}", dtype, measured, bits, "mantissa bits")
 
 
 def _gradients(product: Product, x: Tensor, w: Tensor, cotangent: Tensor) -> tuple[Tensor, ...]:
@@ -107,26 +122,33 @@ def _accumulators(target: Target) -> Iterator[Probe]:
     rows[:, 0], rows[:, SIZE // 2] = 1.0, small
     ones, expected = torch.ones(SIZE, SIZE).to(target.device), 1 + small
     given = rows.to(target.device)
-    for name, total in (("mm", (given @ ones)[:, 0]), ("sum", given.sum(1))):
-        measured = _surviving(total.cpu(), expected, numbers, bits)
-        yield Probe("accumulator", name, "float32", measured, bits, "mantissa bits")
+    totals: dict[str, Answer] = {"mm": lambda: (given @ ones)[:, 0], "sum": lambda: given.sum(1)}
+    for name, total in totals.items():
+        with _where_it_can():
+            measured = _surviving(total().cpu(), expected, numbers, bits)
+            yield Probe("accumulator", name, "float32", measured, bits, "mantissa bits")
 
 
 def _subnormals(target: Target) -> Iterator[Probe]:
     """Multiply and differentiate below the smallest normal number. Looked at as bits: 0 may equal a subnormal."""
     tiny = torch.exp2(-torch.arange(127, 150, dtype=torch.float64)).to(torch.float32)
     given = tiny.to(target.device)
-    leaf = torch.ones(tiny.numel()).to(target.device).requires_grad_()
-    (gradient,) = torch.autograd.grad(leaf * leaf.detach(), leaf, given)
-    for name, got in (("forward", given * leaf.detach()), ("backward", gradient)):
-        kept = int((got.detach().cpu().view(torch.int32) != 0).sum())
-        yield Probe("subnormals", name, "float32", kept, tiny.numel(), "subnormal numbers that are not zero")
+    one = torch.ones(tiny.numel()).to(target.device)
+    leaf = one.clone().requires_grad_()
+    products: dict[str, Answer] = {
+        "forward": lambda: given * one,
+        "backward": lambda: torch.autograd.grad(leaf * one, leaf, given)[0],
+    }
+    for name, product in products.items():
+        with _where_it_can():
+            kept = int((product().cpu().view(torch.int32) != 0).sum())
+            yield Probe("subnormals", name, "float32", kept, tiny.numel(), "subnormal numbers that are not zero")
 
 
 def _rounding(target: Target) -> Iterator[Probe]:
     """Add half an ulp to an even and to an odd number: ties go to the even one."""
     half = 2.0**-24
     given = torch.tensor([1.0, 1.0 + 2 * half]).to(target.device)
-    total = (given + half).cpu()
-    right = int((total == torch.tensor([1.0, 1.0 + 4 * half])).sum())
-    yield Probe("rounding", "ties to even", "float32", right, 2, "ties")
+    with _where_it_can():
+        right = int(((given + half).cpu() == torch.tensor([1.0, 1.0 + 4 * half])).sum())
+        yield Probe("rounding", "ties to even", "float32", right, 2, "ties")

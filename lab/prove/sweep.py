@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, as_completed
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -23,6 +24,9 @@ from lab.prove.journal import Journal
 from lab.prove.result import CaseResult, ChunkResult
 from lab.prove.rule import Verdict
 from lab.prove.verify import Target, verify_chunk
+
+if TYPE_CHECKING:
+    import torch
 
 LIMIT_S = 120.0  # for a chunk: the slowest takes 2 s, compiled ones a minute
 OnChunk = Callable[[ChunkResult], None]
@@ -76,13 +80,34 @@ def sweep(
 ) -> list[ChunkResult]:
     """Verify the chunks that the journal does not have yet; return the results of all, in their order."""
     missing = [chunk for chunk in chunks if chunk.id not in journal.finished]
-    running = {executor.submit(verify_chunk, chunk, target): chunk for chunk in missing}
+    running = {executor.submit(verify_or_leave, chunk, target): chunk for chunk in missing}
     for future in as_completed(running):
         chunk = running.pop(future)
         result = _result(future, chunk) or _one_by_one(chunk, target, executor)
         journal.add(result)
         on_chunk(result)
     return [journal.finished[chunk.id] for chunk in chunks]
+
+
+def verify_or_leave(chunk: Chunk, target: Target) -> ChunkResult:
+    """Verify a chunk in a worker, and end the worker where a kernel took the device with it.
+
+    After a fault such as CUDA's illegal address every later call of the process fails; a fresh one starts clean.
+    """
+    result = verify_chunk(chunk, target)
+    if any(case.verdict is Verdict.CRASH for case in result.cases) and is_lost(target.torch_device):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return result
+
+
+def is_lost(device: torch.device) -> bool:
+    """Say whether a device does not answer the plainest question any more."""
+    import torch
+
+    try:
+        return float(torch.ones((), device=device)) != 1.0
+    except RuntimeError:
+        return True
 
 
 def _result(future: Future[ChunkResult], chunk: Chunk) -> ChunkResult | None:
@@ -98,7 +123,7 @@ def _result(future: Future[ChunkResult], chunk: Chunk) -> ChunkResult | None:
 def _one_by_one(chunk: Chunk, target: Target, executor: Executor) -> ChunkResult:
     """Verify the cases of a chunk that ended its worker in a task each."""
     alone = [replace(chunk, cases=(case,)) for case in chunk.cases]
-    futures = [executor.submit(verify_chunk, one, target) for one in alone]
+    futures = [executor.submit(verify_or_leave, one, target) for one in alone]
     results = [_result(future, one) for future, one in zip(futures, alone, strict=True)]
     cases = [case for result in results if result for case in result.cases]
     if not any(case.verdict is Verdict.CRASH for case in cases):

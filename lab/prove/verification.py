@@ -154,7 +154,9 @@ def find_causes(
     return causes
 
 
-def ask_probes(selection: Selection, target: Target, executor: Executor) -> tuple[Probe, ...]:
-    """Run the probes in a worker."""
-    asked: list[Probe] = executor.submit(run_probes, target, selection.dtypes).result()
-    return tuple(asked)
+def ask_probes(dtypes: tuple[str, ...], target: Target, executor: Executor) -> tuple[Probe, ...]:
+    """Run the probes in a worker; one that does not live to tell has failed."""
+    try:
+        return tuple(executor.submit(run_probes, target, dtypes).result())
+    except Exception as error:  # a probe runs the device's kernels: it may raise, crash or hang as they do
+        return (Probe("worker", f"ended with {type(error).__name__}", "float32", 0, 1, "workers that answered"),)

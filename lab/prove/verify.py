@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from lab.device import check_dtype, device_row
 from lab.errors import DeviceUnavailable
 from lab.prove.backend import PLAIN, Backend
 from lab.prove.case import ROWS, Case, Chunk
-from lab.prove.gradient import differentiate, place_case
+from lab.prove.gradient import Placed, differentiate, place_case
 from lab.prove.numbers import draw_numbers
 from lab.prove.operation import Operation
 from lab.prove.reference import Reference
@@ -93,25 +94,33 @@ def quiet() -> Iterator[None]:
 def _run_twice(chunk: Chunk, target: Target) -> tuple[list[_Run], dict[Case, CaseResult]]:
     """Run every case, then every case again, on the device. Returns the gradients, and what stopped a case."""
     device = target.torch_device
+    placed: dict[Case, Placed] = {}
     stopped: dict[Case, CaseResult] = {}
     times: list[dict[Case, dict[int, Tensor]]] = [{}, {}]
     # Drawn outside of the backend's context: a simulated device spoils gradients, not the questions.
     numbers = {problem: draw_numbers(problem) for problem in dict.fromkeys(case.problem for case in chunk.cases)}
     with quiet(), target.backend.context():
         row = target.row(chunk.op)
-        placed = {case: place_case(case, numbers[case.problem], device) for case in chunk.cases}
-        for gradients in times:
-            for case, tensors in placed.items():
-                if case in stopped:
-                    continue
-                try:
-                    found = differentiate(row, case, tensors)
-                    gradients[case] = {number: x.cpu() for (number, _), x in zip(tensors.leaves, found, strict=True)}
-                except Exception as error:  # whatever a kernel raises is a result
-                    stopped[case] = CaseResult(case.id, _verdict_of(error), math.inf, note=_first_line(error))
+        for case in chunk.cases:
+            with _noted(case, stopped):
+                placed[case] = place_case(case, numbers[case.problem], device)
+        for gradients, case in product(times, list(placed)):
+            if case not in stopped:
+                with _noted(case, stopped):
+                    found = zip(placed[case].leaves, differentiate(row, case, placed[case]), strict=True)
+                    gradients[case] = {number: x.cpu() for (number, _), x in found}
         device_row(device).synchronize(device.index or 0)
     first, second = times
     return [_Run(case, first[case], second[case]) for case in chunk.cases if case not in stopped], stopped
+
+
+@contextmanager
+def _noted(case: Case, stopped: dict[Case, CaseResult]) -> Iterator[None]:
+    """Make what a kernel raises, laying tensors out or computing, the result of its case."""
+    try:
+        yield
+    except Exception as error:  # whatever it is
+        stopped[case] = CaseResult(case.id, verdict_of(error), math.inf, note=_first_line(error))
 
 
 # How torch says that a device or a dtype is not for this operation, where it raises no NotImplementedError.
@@ -125,7 +134,7 @@ _CANNOT = (
 )
 
 
-def _verdict_of(error: Exception) -> Verdict:
+def verdict_of(error: Exception) -> Verdict:
     """Tell a device that says it cannot from one that failed."""
     said = str(error).lower()
     if isinstance(error, NotImplementedError) or any(words in said for words in _CANNOT):

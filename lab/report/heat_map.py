@@ -5,6 +5,7 @@ One static file without scripts. All that it says stands in verify.json, which m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +20,10 @@ from lab.prove.rule import Verdict
 from lab.report.scale import MARKS, STEPS, Mark, find_step, parse_ratio, write_log2, write_times
 
 BLOCK = 16  # operations in one table of the heat map: its header is never far away, and blocks stand side by side
-LISTED = 1500  # failing cases on the whole page, which a device that fails everywhere would make too long
+# A device that fails everywhere would make the page too long to open:
+EXPLAINED = 250  # cells with all details, the furthest off first; of those after them a line is said
+LISTED = 1500  # failing cases in all these details
+NAMED = 40  # cells beside a cause
 
 PRECISION = {str(dtype).removeprefix("torch."): form.precision for dtype, form in FORMATS.items()}
 
@@ -46,14 +50,19 @@ class CellView:
         return parse_ratio(self.data["ratio"])
 
     @property
+    def is_partial(self) -> bool:
+        """Whether only some of its cases are supported: without a failure, nothing else makes a ratio infinite."""
+        return math.isinf(self.ratio) and not self.verdict.is_failure
+
+    @property
     def shade(self) -> str:
         """The CSS class of its colour: its ratio's, or its verdict's where that is no matter of a ratio."""
-        return self.mark.shade or find_step(self.ratio).name
+        return self.mark.shade or ("unsupported" if self.is_partial else find_step(self.ratio).name)
 
     @property
     def number(self) -> str:
         """The log2 of the ratio, where the ratio says something."""
-        if self.verdict in (Verdict.UNSUPPORTED, Verdict.CRASH) or (self.ratio == 0 and self.verdict != Verdict.PASS):
+        if self.is_partial or self.verdict == Verdict.CRASH or (self.ratio == 0 and self.verdict != Verdict.PASS):
             return ""
         return write_log2(self.ratio)
 
@@ -105,6 +114,8 @@ def verification_page(result: dict[str, Any]) -> str:
     """Return the page of a verification, the same bytes for the same result. result: what verify.json holds."""
     found = [CellView(cell) for cell in result["operations"]]
     failing = sorted((cell for cell in found if cell.verdict.is_failure), key=lambda cell: -cell.ratio)
+    findings = _having(found, Verdict.WARN, Verdict.FORMULA, Verdict.ILLPOSED)
+    noted = [*failing, *findings]
     return _template().render(
         result=result,
         headline=_headline(result, failing),
@@ -112,10 +123,13 @@ def verification_page(result: dict[str, Any]) -> str:
         groups=_group(failing),
         blocks=_blocks(_rows(found, result["selection"]["dtypes"])),
         failing=failing,
-        findings=_having(found, Verdict.WARN, Verdict.FORMULA, Verdict.ILLPOSED),
+        findings=findings,
+        explained=noted[:EXPLAINED],
+        brief=noted[EXPLAINED:],
         unsupported=_having(found, Verdict.UNSUPPORTED),
         passing=_having(found, Verdict.PASS),
-        listed=max(2, LISTED // max(1, len(failing))),
+        named=NAMED,
+        listed=LISTED // min(EXPLAINED, len(failing) or 1),
         probes=_weakest(result["probes"]),
         facts=_facts(result),
     )
@@ -136,16 +150,16 @@ def _template() -> Template:
 
 
 def _headline(result: dict[str, Any], failing: Sequence[CellView]) -> str:
-    """Say in one sentence what the verdict rests on."""
+    """Say what the verdict rests on."""
     if result["verdict"] == "pass":
         passing, cells = result["counts"].get(Verdict.PASS, 0), len(result["operations"])
-        return f"All {cells:,} cells pass" if passing == cells else f"{passing:,} of {cells:,} cells pass, none fails"
+        return f"{passing:,} of {cells:,} cells" + (", no failure" if passing < cells else "")
     probes, changed = result["probes"], (result["soak"] or {}).get("differing", {})
     wrong = sum(not probe["passed"] for probe in probes)
     reasons = [
-        f"{len(failing)} of {len(result['operations']):,} cells fail" if failing else "",
-        f"{wrong} of {len(probes)} probes are not exact" if wrong else "",
-        f"{len(changed)} cases changed a bit in the soak" if changed else "",
+        f"{len(failing)} of {len(result['operations']):,} cells" if failing else "",
+        f"{wrong} of {len(probes)} probes" if wrong else "",
+        f"{len(changed)} of {result['soak']['cases']:,} cases of the soak" if changed else "",
     ]
     return ", ".join(filter(None, reasons))
 
@@ -201,6 +215,7 @@ def _facts(result: dict[str, Any]) -> list[tuple[str, str]]:
         "dtypes": ", ".join(selection["dtypes"]),
         **{axis: ", ".join(values) for axis, values in sorted(selection["axes"].items())},
         "cases": "quick: small, one change at a time" if selection["quick"] else "all",
+        **({"deep": "PyTorch’s own database of operations as well"} if selection["deep"] else {}),
         "seed": str(selection["seed"]),
         "packages": f"{lock['source']}, {lock['digest']}",
         "took": f"{result['timing']['seconds']:.1f} s",

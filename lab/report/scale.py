@@ -47,7 +47,7 @@ class Mark:
 
 MARKS = {
     Verdict.PASS: Mark("✓", "within half of what arithmetic allows"),
-    Verdict.WARN: Mark("~", "beyond half of what arithmetic allows, or other bits where torch documents that"),
+    Verdict.WARN: Mark("~", "beyond half of what arithmetic allows, or other bits as torch documents"),
     Verdict.UNSUPPORTED: Mark("–", "the device says it cannot", "unsupported"),
     Verdict.ILLPOSED: Mark("?", "no answer is right: honest runs disagree about what is finite", "illposed"),
     Verdict.FORMULA: Mark("ƒ", "wrong in the same way on the CPU: torch’s formula loses digits"),
@@ -82,5 +82,5 @@ def write_log2(ratio: float) -> str:
 
 
 def write_times(ratio: float) -> str:
-    """Write how many times what is allowed an error is."""
-    return "∞" if math.isinf(ratio) else f"{ratio:.3g}"
+    """Write how large an error is, in words."""
+    return "not finite" if math.isinf(ratio) else f"{ratio:.3g} × what arithmetic allows"
