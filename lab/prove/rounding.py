@@ -6,6 +6,7 @@ UCLA CSD-970002, 1997. Conditioning is measured on the program that runs, not gu
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -45,7 +46,8 @@ class StochasticRounding(TorchDispatchMode):
         normwise = func._schema.name.partition("::")[2].startswith(_NORMWISE)
         if torch.Tag.pointwise not in func.tags and not func._schema.is_mutable:
             nudge = partial(self._nudge, normwise=normwise)
-            result = func(*tree_map(nudge, args), **tree_map(nudge, kwargs))
+            with suppress(RuntimeError):  # an input at the edge of its domain may have left it
+                result = func(*tree_map(nudge, args), **tree_map(nudge, kwargs))
             if normwise:
                 result = tree_map(nudge, result)
         return tree_map(self._round, result)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pebble import ProcessExpired, ProcessPool
 
 from lab.device import device_row
-from lab.prove.case import Case, Chunk
+from lab.prove.case import Chunk
 from lab.prove.journal import Journal
 from lab.prove.result import CaseResult, ChunkResult
 from lab.prove.rule import Verdict
@@ -117,7 +117,11 @@ def _result(future: Future[ChunkResult], chunk: Chunk) -> ChunkResult | None:
     except (ProcessExpired, TimeoutError) as end:
         if len(chunk.cases) > 1:
             return None
-        return ChunkResult(chunk.op, chunk.sample, chunk.dtype, 0, (_ended(chunk.cases[0], end),))
+        how = f"its process ended with exit code {end.exitcode}" if isinstance(end, ProcessExpired) else "it hung"
+    except Exception as error:  # a mistake of ours ends its chunk, not the sweep
+        how = f"could not be judged: {type(error).__name__}: {error}"[:200]
+    cases = (CaseResult(case.id, Verdict.CRASH, math.inf, note=how) for case in chunk.cases)
+    return ChunkResult(chunk.op, chunk.sample, chunk.dtype, 0, tuple(cases))
 
 
 def _one_by_one(chunk: Chunk, target: Target, executor: Executor) -> ChunkResult:
@@ -131,10 +135,3 @@ def _one_by_one(chunk: Chunk, target: Target, executor: Executor) -> ChunkResult
         cases[-1] = replace(cases[-1], verdict=Verdict.CRASH, ratio=math.inf, note=together)
     comparisons = sum(result.comparisons for result in results if result)
     return ChunkResult(chunk.op, chunk.sample, chunk.dtype, comparisons, tuple(cases))
-
-
-def _ended(case: Case, end: ProcessExpired | TimeoutError) -> CaseResult:
-    how = f"its process ended with exit code {end.exitcode}" if isinstance(end, ProcessExpired) else (
-        f"it was still running after {LIMIT_S:g} s"
-    )  # fmt: skip
-    return CaseResult(case.id, Verdict.CRASH, math.inf, note=how)

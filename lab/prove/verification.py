@@ -62,7 +62,8 @@ class Verification:
         """Return what to type for one case."""
         how = "--simulate" if self.target.backend.simulated else "--backend"
         backend = f" {how} {self.target.backend.name}" if self.target.backend.name != "plain" else ""
-        return f"lab verify --device {self.target.device}{backend} --case {case}"
+        ieee = " --ieee" if self.target.ieee else ""
+        return f"lab verify --device {self.target.device}{backend}{ieee} --case {case}"
 
     def to_json(self) -> dict[str, Any]:
         """Return what verify.json holds, but for where it lies and how long it took."""
@@ -71,6 +72,8 @@ class Verification:
             "verdict": "pass" if self.passed else "fail",
             "device": self.target.device,
             "backend": self.target.backend.name,
+            "simulated": self.target.backend.simulated,
+            "ieee": self.target.ieee,
             "selection": {
                 "ops": list(self.selection.ops),
                 "dtypes": list(self.selection.dtypes),
@@ -99,7 +102,11 @@ class Verification:
             "comparisons": cell.comparisons,
             "ratio": plain(cell.ratio),
             "bits": cell.bits,
-            "worst": {"case": cell.worst.case, "note": cell.worst.note},
+            "worst": {
+                "case": cell.worst.case,
+                "note": cell.worst.note,
+                "reproduce": self.reproduce(cell.worst.case),
+            },
             "axes": by_axis(cell),
             "failing": len(failing),
             "failures": [

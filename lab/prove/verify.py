@@ -120,7 +120,9 @@ def _noted(case: Case, stopped: dict[Case, CaseResult]) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # whatever it is
-        stopped[case] = CaseResult(case.id, verdict_of(error), math.inf, note=_first_line(error))
+        verdict = verdict_of(error)
+        ratio = 0.0 if verdict is Verdict.UNSUPPORTED else math.inf
+        stopped[case] = CaseResult(case.id, verdict, ratio, note=_first_line(error))
 
 
 # How torch says that a device or a dtype is not for this operation, where it raises no NotImplementedError.
@@ -131,6 +133,8 @@ _CANNOT = (
     "does not support",
     "doesn't support",
     "expected both inputs to be half",
+    "types other than float",
+    "dimensions of float",
 )
 
 
@@ -186,6 +190,8 @@ def _case_result(case: str, number: int, once: Score, again: Score, *, differ: b
     verdict, note = worst(verdicts), ""
     if verdicts[0] is not verdicts[1]:
         note = f"{verdicts[0]}, the second time {verdicts[1]}"
+    if verdict is Verdict.FORMULA:
+        note = f"torch's formula is off by {max(once.formula, again.formula):.3g} times what rounding explains"
     if differ and not verdict.is_failure:
         verdict = Verdict.WARN if excused else Verdict.NONDET
         note = "two runs differ in their bits"
