@@ -33,7 +33,8 @@ def find_references(problem: Problem, *, with_baseline: bool) -> tuple[Reference
     if found := golden().find(problem):
         return found
     # A formula that is known to lose digits does so on every device, this one included.
-    excused = with_baseline or (problem.op, problem.sample, problem.dtype) in golden().formulas
+    known = (problem.op, problem.sample, problem.dtype) in golden().formulas
+    excused = with_baseline or known or row.given is not None
     return measure_reference(problem, with_baseline=excused)
 
 

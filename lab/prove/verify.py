@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -126,22 +127,16 @@ def _noted(case: Case, stopped: dict[Case, CaseResult]) -> Iterator[None]:
 
 
 # How torch says that a device or a dtype is not for this operation, where it raises no NotImplementedError.
-_CANNOT = (
-    "not implemented",
-    "not supported",
-    "unsupported",
-    "does not support",
-    "doesn't support",
-    "expected both inputs to be half",
-    "types other than float",
-    "dimensions of float",
+_CANNOT = re.compile(
+    r"not implemented|not supported|unsupported|doesn't support|does not support|types other than float|float or double"
+    r"|expected both inputs to be half|dimensions of float|but got (a tensor of scalar type: )?(bfloat16|half)",
+    re.IGNORECASE,
 )
 
 
 def verdict_of(error: Exception) -> Verdict:
     """Tell a device that says it cannot from one that failed."""
-    said = str(error).lower()
-    if isinstance(error, NotImplementedError) or any(words in said for words in _CANNOT):
+    if isinstance(error, NotImplementedError) or _CANNOT.search(str(error)):
         return Verdict.UNSUPPORTED
     return Verdict.CRASH
 
