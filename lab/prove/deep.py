@@ -23,8 +23,10 @@ from lab.prove.operation import Input, Operation
 PREFIX = "deep:"
 SAMPLES = 12  # of an operation, the first ones
 # Each call draws other numbers, or its result is memory that nobody wrote, or its gradient is no strided tensor.
-_LEFT_OUT = ("bernoulli", "dropout", "empty", "fractional", "gumbel", "lowrank", "multinomial", "normal", "rand", "rrelu", "to_sparse",
-           "uniform")  # fmt: skip
+_LEFT_OUT = (
+    *("bernoulli", "dropout", "empty", "fractional", "gumbel", "lowrank", "multinomial", "normal", "rand", "rrelu"),
+    *("to_sparse", "uniform"),
+)
 # Operations about memory itself: another layout is another question, or none.
 _ABOUT_MEMORY = ("as_strided", "native_group_norm", "view")
 _LAYOUTS = ("contiguous", "permuted", "strided")
