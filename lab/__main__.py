@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.status import Status
 
 app = typer.Typer(
-    help="Learn how PyTorch computes gradients, practise until it sticks, and see each beside its reference.",
+    help="Learn how PyTorch computes gradients, practise until it sticks, prove that your machine does it right.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

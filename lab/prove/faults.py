@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import torch
@@ -157,11 +158,13 @@ class Stale(Faulty):
 
 
 class Flaky(Faulty):
-    """A device that now and then flips the last bit of one number that a kernel returns."""
+    """A device that now and then flips the last bit of one number that a kernel returns, each use another one."""
+
+    _uses = count()
 
     def __init__(self, kernels: Iterable[str] | None, *, one_in: int = 3) -> None:
         super().__init__(kernels, on_results(self._flip))
-        self._source, self._one_in = torch.Generator().manual_seed(1), one_in
+        self._source, self._one_in = torch.Generator().manual_seed(next(self._uses)), one_in
 
     def _flip(self, x: Tensor) -> Tensor:
         if int(torch.randint(self._one_in, (), generator=self._source)) or x.element_size() not in _INTEGERS:
