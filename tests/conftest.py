@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -30,3 +31,12 @@ def place(request: pytest.FixtureRequest) -> Place:
         pytest.skip(f"this machine has no {kind}, as torch {torch.__version__} sees it")
     device = resolve_device(kind)
     return Place(device, check_dtype(device, dtype))
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Let a test add in one order, as the workers of a verification do."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -21,12 +20,7 @@ from lab.prove.verify import Target, verify_chunk
 SOME = ("mm", "linear", "conv2d", "layer_norm", "batch_norm", "softmax", "attention", "lstm", "index_put", "logsumexp")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def failures(chunks: list[Chunk], target: Target) -> list[CaseResult]:

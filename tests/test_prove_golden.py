@@ -27,13 +27,7 @@ from lab.prove.truth import find_references, golden, golden_problems
 MM = Problem("mm", "", "float32", "small", False, False, 0)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """As in the workers that made the file: sums are added in one order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def packed(

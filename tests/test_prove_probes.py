@@ -14,13 +14,7 @@ from lab.prove.faults import FAULTS, Faulty, one_kernel, wrong_by
 from lab.prove.probes import Probe, run_probes
 from lab.prove.verify import Target
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def ask(name: str, *dtypes: str) -> list[Probe]:

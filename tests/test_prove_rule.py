@@ -11,12 +11,12 @@ from torch import Tensor
 from lab.compare import FORMATS, Format
 from lab.prove.reference import Reference
 from lab.prove.rule import (
-    BIAS_LIMIT,
     RMS_LIMIT,
     C,
     Score,
     Verdict,
     badness,
+    bias_limit,
     growth,
     is_beyond_rounding,
     score_gradients,
@@ -134,7 +134,7 @@ def test_the_score_is_the_largest_of_three_quotients(errors: list[float], form: 
     units = torch.tensor(errors, dtype=torch.float64) / allowed(truth, form)
     peak = float(units.abs().max()) / C
     rms = float(units.square().mean().sqrt()) / (RMS_LIMIT + (C - RMS_LIMIT) / 2)
-    bias = abs(float((units * value.sign()).mean())) / (BIAS_LIMIT + (C - BIAS_LIMIT) / 2)
+    bias = abs(float((units * value.sign()).mean())) / bias_limit(4)
     quotients = [peak, rms, bias if form.precision < 24 else 0.0]
     assert quotients.index(max(quotients)) == largest
     got = value + torch.tensor(errors, dtype=torch.float64)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from itertools import count
 from types import SimpleNamespace
@@ -20,12 +20,7 @@ AXES = (("size", ("small", "odd")), ("cotangent", ("dense",)))
 CHUNKS = Selection(("mul", "add", "index_add"), ("float32",), AXES).chunks()
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Here(Executor):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -20,13 +20,7 @@ from lab.prove.result import CaseResult
 from lab.prove.rule import Verdict
 from lab.prove.verify import Target, verify_chunk
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def chunk(op: str, dtype: str = "float32", **axes: str) -> Chunk:

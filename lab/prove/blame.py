@@ -196,7 +196,11 @@ def _measure(call: Call, form: Format) -> tuple[list[Tensor], list[Tensor]]:
     for _ in range(_RUNS):
         with StochasticRounding(form, source):
             runs.append(_results(_call(call, widen=True)))
-    return values, [torch.stack([distance(run[i], value) for run in runs]).amax(0) for i, value in enumerate(values)]
+    spreads = [
+        torch.stack([distance(run[i], value) for run in runs]).amax(0) if value.is_floating_point() else value
+        for i, value in enumerate(values)  # what is true or false has no distance, and is not judged
+    ]
+    return values, spreads
 
 
 def _call(call: Call, *, widen: bool) -> Any:

@@ -114,7 +114,7 @@ def parse_case(word: str) -> Case:
         if len(parts) == 8 and parts[7].isdecimal():
             op, sample, dtype, layout, cotangent, mask, size, seed = parts
             case = Case(op, sample, dtype, layout, cotangent, mask, size, int(seed))
-            if case in set(enumerate_cases(ROWS[case.op], case.sample, case.dtype, seed=case.seed)):
+            if case.id == word and case in set(enumerate_cases(ROWS[case.op], case.sample, case.dtype, seed=case.seed)):
                 return case
     raise UsageError(
         f"There is no case {word!r}.",

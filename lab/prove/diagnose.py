@@ -143,7 +143,11 @@ def _run(case: Case, numbers: Numbers, target: Target) -> list[Tensor]:
 
 
 def _same(one: list[Tensor], other: list[Tensor]) -> bool:
-    return all(bool(((x == y) | (x.isnan() & y.isnan())).all()) for x, y in zip(one, other, strict=True))
+    return all(torch.equal(_bits(x), _bits(y)) for x, y in zip(one, other, strict=True))
+
+
+def _bits(x: Tensor) -> Tensor:
+    return x.contiguous().flatten().view(torch.uint8)
 
 
 def _beyond(blame: Blame) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import json
 import math
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -101,14 +103,17 @@ def pack_golden(
 def load_golden(path: Path = PATH) -> Golden:
     """Read the golden file. Raises: StorageError where it is not there or not whole."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: of a file that is no archive, np.load leaves its own handle open.
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             head = json.loads(file["head"].tobytes())
+            if head["schema"] != SCHEMA:
+                raise ValueError(f"it has schema {head['schema']}, not {SCHEMA}")
             values = torch.from_numpy(_unshuffle(file["values"], np.float64))
             codes = (_unshuffle(file[name], np.int16) for name in ("spreads", "baselines"))
             spreads, baselines = (torch.from_numpy(_decode(code)) for code in codes)
         formulas = frozenset((op, sample, dtype) for op, sample, dtype in head["formulas"])
         return Golden(head["index"], values, spreads, baselines, formulas, head["about"])
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise StorageError(
             f"The golden file {path} could not be read: {error}.",
             "Expected the references that come with the lab.",

@@ -28,17 +28,17 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.finished: dict[str, ChunkResult] = {}
-        if path.exists():
-            for line in path.read_text("utf-8").splitlines():
-                with suppress(ValueError, KeyError, TypeError):
+        with storage_errors(path), suppress(FileNotFoundError):
+            for line in path.read_bytes().splitlines():
+                with suppress(ValueError, LookupError, TypeError):
                     result = ChunkResult.from_json(json.loads(line))
                     self.finished[result.id] = result
 
     def add(self, result: ChunkResult) -> None:
         """Append a finished chunk. Raises: StorageError."""
-        line = json.dumps(result.to_json(), allow_nan=False) + "\n"
+        line = json.dumps(result.to_json(), allow_nan=False)
         with storage_errors(self.path), self.path.open("ab") as file:
-            file.write(line.encode())
+            file.write(f"\n{line}\n".encode())  # what stands before may be a line that was cut
             file.flush()
             os.fsync(file.fileno())
         self.finished[result.id] = result

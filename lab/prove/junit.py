@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from lab.prove.result import Cell
 from lab.prove.rule import Verdict
 from lab.prove.verification import Verification
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # colours, for one
 
 
 def to_junit(verification: Verification) -> str:
@@ -28,11 +32,17 @@ def to_junit(verification: Verification) -> str:
 def _case(cell: Cell, verification: Verification) -> TestCase:
     case = TestCase(cell.op, f"verify.{cell.dtype}", 0)
     if cell.verdict is Verdict.UNSUPPORTED:
-        case.result = [Skipped(cell.worst.note)]
+        case.result = [Skipped(_plain(cell.worst.note))]
     elif cell.verdict.is_failure:
         kind = Error if cell.verdict is Verdict.CRASH else Failure
-        found = kind(f"{cell.verdict}: {cell.cause.summary if cell.cause else cell.worst.note}")
+        found = kind(_plain(f"{cell.verdict}: {cell.cause.summary if cell.cause else cell.worst.note}"))
         evidence = cell.cause.evidence if cell.cause else ()
-        found.text = "\n".join([*evidence, verification.reproduce(cell.cause.case if cell.cause else cell.worst.case)])
+        again = verification.reproduce(cell.cause.case if cell.cause else cell.worst.case)
+        found.text = _plain("\n".join([*evidence, again]))
         case.result = [found]
     return case
+
+
+def _plain(text: str) -> str:
+    """Return a text without the characters that no XML may hold."""
+    return _NOT_XML.sub("\ufffd", text)

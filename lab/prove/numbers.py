@@ -111,8 +111,9 @@ def _draw(given: Input, row: Operation, problem: Problem, source: torch.Generato
     uniform = torch.rand(shape, generator=source, dtype=torch.float64)
     match given.domain:
         case Domain.DISTINCT:
-            uniform = torch.randperm(prod(shape), generator=source).to(torch.float64).add(0.5).div(prod(shape))
-            uniform = uniform.reshape(shape)
+            block = prod(shape[-2:] if len(shape) > 2 else shape[-1:])
+            ranks = uniform.reshape(-1, block).argsort(dim=1, stable=True)
+            uniform = ranks.to(torch.float64).add(0.5).div(block).reshape(shape)
         case Domain.ORDER:
             return uniform.argsort(dim=-1, stable=True)
         case Domain.MASK:

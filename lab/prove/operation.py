@@ -14,7 +14,7 @@ from torch import Tensor
 
 Outputs = Tensor | tuple[Tensor, ...]
 
-# How long each letter of a shape is, by size. A large case has more than 32,768 elements in its largest input, where
+# How long each letter of a shape is, by size. A large case has more than 32,768 elements in an input or output, where
 # kernels change their launch: pytorch #177116. The odd sizes are no multiple of a vector register.
 SIZES: Mapping[str, Mapping[str, int]] = MappingProxyType(
     {
@@ -31,7 +31,8 @@ LAYOUTS = ("contiguous", "permuted", "strided", "expanded")
 class Domain(StrEnum):
     """What an input is drawn from.
 
-    REAL: uniform in [low, high). DISTINCT: evenly spaced over it and shuffled, so that order is never a tie.
+    REAL: uniform in [low, high). DISTINCT: evenly spaced over it and shuffled in each row, or in each image where
+    there are more than two dimensions, so that order is no tie in any dtype, up to some 300 numbers.
     INDEX: integers in it. ORDER: a permutation of 0, 1, … along the last dimension. MASK: true or false.
     """
 
@@ -110,7 +111,7 @@ def constant(shape: str, low: float = -2.0, high: float = 2.0) -> Input:
 
 
 def distinct(shape: str, low: float = -2.0, high: float = 2.0) -> Input:
-    """Return an input no two of whose elements are equal, as far as the dtype has so many numbers."""
+    """Return an input in none of whose rows or images two elements are equal."""
     return Input(shape, low, high, Domain.DISTINCT)
 
 

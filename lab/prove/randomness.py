@@ -25,13 +25,13 @@ class DrawnOnce(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         """Answer for the two random operations; let every other through."""
         if func is torch.ops.aten.bernoulli_.float:
-            return args[0].copy_(self._keep(args[0], args[1]))
+            return args[0].copy_(self._keep(args[0], *args[1:]))
         if func is torch.ops.aten.native_dropout.default:
             x, drop, train = args
             keep = self._keep(x, 1 - drop if train else 1.0)
             return x * keep.to(x.dtype) / (1 - drop), keep.to(torch.bool)
         return func(*args, **(kwargs or {}))
 
-    def _keep(self, like: Tensor, probability: float) -> Tensor:
+    def _keep(self, like: Tensor, probability: float = 0.5) -> Tensor:  # the default is not passed on
         drawn = torch.rand(like.shape, generator=self._source, dtype=torch.float32, device="cpu")
         return (drawn < probability).to(like.device)

@@ -29,7 +29,7 @@ def soak(
     end = time.monotonic() + 60 * minutes
     first: dict[str, dict[str, str]] = {}
     runs, differing, rounds = 0, Counter[str](), 0
-    while rounds < 2 or time.monotonic() < end:
+    while rounds < 2 or (steady and time.monotonic() < end):
         for chunk, digests in _one_round(steady, target, executor, end=end if rounds >= 2 else None):
             runs += len(digests)
             known = first.setdefault(chunk.id, digests)

@@ -10,7 +10,7 @@ import math
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, as_completed
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pebble import ProcessExpired, ProcessPool
 
 from lab.device import device_row
+from lab.errors import LabError
 from lab.prove.case import Chunk
 from lab.prove.journal import Journal
 from lab.prove.result import CaseResult, ChunkResult
@@ -36,8 +37,10 @@ class Workers(Executor):
     """Worker processes on this machine: a task that kills its worker, or outlasts the limit, fails alone."""
 
     def __init__(self, target: Target, count: int, *, limit_s: float = LIMIT_S) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["lab.prove.verify", "lab.prove.diagnose"])
+        # A server that runs already would not see the environment of this backend.
+        context = multiprocessing.get_context("spawn" if target.backend.environment else "forkserver")
+        if not target.backend.environment:
+            context.set_forkserver_preload(["lab.prove.verify", "lab.prove.diagnose"])
         self._limit_s, self.count = limit_s, count
         self._pool = ProcessPool(count, initializer=start_worker, initargs=(target,), context=context)
 
@@ -65,14 +68,28 @@ def start_worker(target: Target) -> None:
 def local_workers(target: Target, count: int | None = None, *, limit_s: float = LIMIT_S) -> Iterator[Workers]:
     """Hand out workers, one a core for a CPU and one for another device; none is left afterwards."""
     cores = os.cpu_count() or 1 if target.torch_device.type == "cpu" else 1
-    os.environ.update(target.backend.environment)  # inherited by the server that the workers are forked from
-    workers = Workers(target, count or max(1, cores // target.backend.threads), limit_s=limit_s)
+    with _environment(target.backend.environment):  # inherited by the workers
+        workers = Workers(target, count or max(1, cores // target.backend.threads), limit_s=limit_s)
+        try:
+            yield workers
+        except BaseException:
+            workers.shutdown(cancel_futures=True)
+            raise
+        workers.shutdown()
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for a while."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
-        yield workers
-    except BaseException:
-        workers.shutdown(cancel_futures=True)
-        raise
-    workers.shutdown()
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def sweep(
@@ -118,6 +135,8 @@ def _result(future: Future[ChunkResult], chunk: Chunk) -> ChunkResult | None:
         if len(chunk.cases) > 1:
             return None
         how = f"its process ended with exit code {end.exitcode}" if isinstance(end, ProcessExpired) else "it hung"
+    except LabError:  # such as a golden file that cannot be read: no fault of the device, and it says what to type
+        raise
     except Exception as error:  # a mistake of ours ends its chunk, not the sweep
         how = f"could not be judged: {type(error).__name__}: {error}"[:200]
     cases = (CaseResult(case.id, Verdict.CRASH, math.inf, note=how) for case in chunk.cases)
