@@ -13,8 +13,8 @@ Three statistics of e, each over its own limit; the largest quotient is the scor
     |mean of signed e| / B  in bfloat16 and float16: all elements too large, or all too small
 
 Where the cotangent is one number everywhere, a sum adds it up n times and every rounding may go the same way: there
-C(n) is at least n/2, as e of n u |r| is (N. J. Higham, Accuracy and Stability, 2nd ed., section 4.2), and R and B
-grow alike. docs/verification.md has the evidence for the constants.
+C(n) is at least n/2, as e of n u |r| is (N. J. Higham, Accuracy and Stability, 2nd ed., section 4.2), R grows alike,
+and no bias is looked for: all elements may err alike. docs/verification.md has the evidence for the constants.
 """
 
 from __future__ import annotations
@@ -119,12 +119,18 @@ def bias_limit(elements: int) -> float:
 
 
 def score_gradients(
-    gradients: Tensor, reference: Reference, *, form: Format, growth: float | Sequence[float]
+    gradients: Tensor,
+    reference: Reference,
+    *,
+    form: Format,
+    growth: float | Sequence[float],
+    uniform: bool | Sequence[bool] = False,
 ) -> list[Score]:
     """Apply the rule to several gradients. gradients: (cases, ...), float64.
 
-    reference: of one gradient, shape (...), for all cases; or of each, shape (cases, ...). growth: of the limits, for
-    all cases or for each.
+    reference: of one gradient, shape (...), for all cases; or of each, shape (cases, ...). growth: of the limits, and
+    uniform: whether the cotangent was one number, so that all elements may err alike and a bias says nothing; for all
+    cases or for each.
     """
     cases = len(gradients)
     got = gradients.reshape(cases, -1)
@@ -139,7 +145,7 @@ def score_gradients(
     lost = baseline == torch.inf  # the CPU has no number: whatever is there, it is torch's formula
     known = ~(loose | lost | (got == value) | (got.isnan() & value.isnan()))
     error = torch.where(known, (got - value).nan_to_num(nan=torch.inf), 0.0)
-    biased = form.precision < 24
+    biased = ~torch.tensor(uniform) & (form.precision < 24)
     score = _score(error / torch.maximum(arithmetic, baseline), value, growth=grown, biased=biased)
     formula = score
     if bool(excused.any()):
@@ -157,16 +163,16 @@ def _arithmetic(value: Tensor, spread: Tensor, form: Format) -> Tensor:
     return torch.maximum(finite, floor).add_(form.smallest_subnormal).add_(size, alpha=form.unit_roundoff)
 
 
-def _score(error: Tensor, value: Tensor, *, growth: Tensor, biased: bool) -> Tensor:
+def _score(error: Tensor, value: Tensor, *, growth: Tensor, biased: Tensor) -> Tensor:
     """Return the largest of the three statistics over its limit. error: (cases, elements), signed, in units of T."""
     cases, elements = error.shape
     if not elements:
         return torch.zeros(cases, dtype=torch.float64)
     few = 1 / math.sqrt(elements)
     score = torch.maximum(error.abs().amax(1) / C, error.square().mean(1).sqrt() / (RMS_LIMIT + (C - RMS_LIMIT) * few))
-    if biased:
+    if bool(biased.any()):
         bias = (error * value.sign().nan_to_num()).mean(1).abs().nan_to_num(nan=torch.inf)  # infinities of both signs
-        score = torch.maximum(score, bias / bias_limit(elements))
+        score = torch.maximum(score, torch.where(biased, bias / bias_limit(elements), 0.0))
     return score / growth
 
 

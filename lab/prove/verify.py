@@ -171,6 +171,7 @@ def _judge(row: Operation, runs: list[_Run], number: int, place: int, target: Ta
         reference=reference,
         form=FORMATS[first.dtype],
         growth=[growth(terms, uniform=problem.uniform) for problem in problems],
+        uniform=[problem.uniform for problem in problems],
     )
     scores = rule(first.to(torch.float64))
     differ = _bits_differ(first, second)
