@@ -23,8 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# How many times the unit round-off of its terms an error may be before it is no rounding error. Taken over from a rule
-# that adds a measured spread to them (52,420 comparisons on healthy CPUs, the largest ratio 9.15). The lesson's own
+# How many honest errors an error may be before it is no rounding error. docs/verification.md has the evidence, gathered
+# where a measured spread is part of what one honest error is; without one, as here, C is stricter. The lesson's own
 # gradients stay below half of it for every x, y and dtype that tests/test_lesson_forms.py tries.
 C = 16.0
 

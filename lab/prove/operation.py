@@ -58,11 +58,11 @@ class Input:
 class Operation:
     """One row.
 
-    function: takes a tensor for each input and the options of a sample. exact: the same on mpmath numbers,
-    for a smooth pointwise operation. reductions: the
-    sums in forward and backward as products of letters, such as ``("k", "n", "m")``. lengths: letters that are not
-    as in SIZES. layouts: those that make sense. random: it draws random numbers, which are to be drawn once.
-    unordered: torch documents that it adds in no fixed order on a device with several threads
+    function: takes a tensor for each input and the options of a sample. exact: the same on mpmath numbers, for a
+    smooth pointwise operation. reductions: the sums in forward and backward as products of letters, such as
+    ``("k", "n", "m")``. lengths: letters that are not as in SIZES. layouts: those that make sense. pointwise: every
+    output element depends on the input elements in its place alone. random: it draws random numbers, which are to be
+    drawn once. unordered: torch documents that it adds in no fixed order on a device with several threads
     (https://docs.pytorch.org/docs/stable/generated/torch.use_deterministic_algorithms.html). given: the tensors
     themselves, float64, where they are not to be drawn.
     """
