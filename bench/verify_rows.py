@@ -27,7 +27,7 @@ from lab.prove.truth import find_references
 from lab.prove.verify import Target, quiet, verify_chunk
 
 CPU = torch.device("cpu")
-KERNELS = 40
+KERNELS = 40  # at most, those that most operations use
 BLAMED = 10  # flagged cases of each kernel that are replayed
 SPOILERS = {
     "1e-4": wrong_by(1e-4),
