@@ -49,7 +49,7 @@ jupyter: ready ## your copy of the notebooks (workspace/) in JupyterLab
 	@$(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir workspace/notebooks \
 	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(ARGS)
 
-verify: ready ## prove the gradients of a device: DEVICE=cuda DTYPE=float32 OPS=conv* QUICK=1 SOAK=10
+verify: ready ## prove a device's gradients: DEVICE=cuda QUICK=1 OPS=conv*
 	@$(BIN)/lab verify $(asked) $(ARGS)
 
 golden: ready ## measure the references of `verify` anew
@@ -72,7 +72,7 @@ lint: ready ## check format, style, types, notebooks, scripts and workflow
 bench: ready ## time the lesson's start
 	@$(BIN)/python bench/lesson_startup.py $(ARGS)
 
-bench-verify: ready ## false alarms, detection, blame and cost of `verify`, beside its peers
+bench-verify: ready ## what `verify` finds and costs, beside its peers
 	@$(BIN)/python bench/verify.py $(ARGS)
 
 lock: ready ## pin what pyproject.toml asks for; UPGRADE=1 moves the pins

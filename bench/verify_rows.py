@@ -8,6 +8,7 @@ import time
 import unittest
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from lab.compare import FORMATS
 from lab.prove.backend import PLAIN, Backend
 from lab.prove.blame import find_blame, record_calls
-from lab.prove.case import ROWS, Case, Chunk, Selection
+from lab.prove.case import ROWS, Case, Chunk, Selection, plainest
 from lab.prove.faults import FAULTS, _with_nan, on_results, one_kernel, stride_blind, wrong_by
 from lab.prove.gradient import differentiate, place_case
 from lab.prove.machines import find_backend
@@ -233,6 +234,14 @@ def _wide(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return tuple(x.to(torch.float64) if x.is_floating_point() else x for x in tensors)
 
 
+def gradcheck(case: Case) -> None:
+    """Check a case as PyTorch's tests of gradients do: numerically, in float64, in fast mode."""
+    row, numbers = ROWS[case.op], draw_numbers(case.problem)
+    wide = place_case(case, type(numbers)(*(_wide(xs) for xs in (numbers.inputs, numbers.cotangents))), CPU)
+    with suppress(RuntimeError):  # of a few operations two runs draw two masks; the time counts all the same
+        torch.autograd.gradcheck(lambda *xs: row.function(*xs, **row.samples[case.sample]), wide.inputs, fast_mode=True)
+
+
 def timing(_: str) -> dict:
     everything, golden = chunks(), chunks("small", "odd")
     floor, total = timed(everything)
@@ -242,10 +251,18 @@ def timing(_: str) -> dict:
     start = time.perf_counter()
     result = unittest.TextTestRunner(stream=sys.stderr, verbosity=0).run(suite)
     peer = time.perf_counter() - start
+    plain = [case for chunk in some for case in chunk.cases if case == plainest(case)]
+    with quiet():
+        gradcheck(plain[0])  # imports what it needs
+        start = time.perf_counter()
+        for case in plain:
+            gradcheck(case)
+        numeric = time.perf_counter() - start
     count = lambda listed: sum(len(chunk.cases) for chunk in listed)  # noqa: E731  # a word for a sum
     return {
         "cases": count(everything), "floor": floor, "total": total,
         "golden_cases": count(golden), "golden_floor": golden_floor, "golden_total": golden_total,
+        "numeric": numeric, "numeric_cases": len(plain),
         "peer": peer, "peer_cases": result.testsRun, "peer_ours": sum(map(total_of, some)),
     }  # fmt: skip
 

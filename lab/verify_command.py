@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,7 +65,7 @@ def verify(
     target = _target(device or ("cpu" if run_as.name != "plain" else "auto"), run_as, ieee=ieee)
     console = make_console(stderr=json)
     if case:
-        _verify_case(case, target, console)
+        _verify_case(case, target, console, json=json)
         return
     found, folder = _verify(selection, chunks, target, outputs, workers=workers, minutes=soak)
     from lab.prove.summary import print_summary
@@ -161,13 +162,13 @@ def _progress(chunks: list[Chunk], journal: Journal) -> Iterator[Any]:
         yield lambda result: progress.update(task, advance=1, description=f"{result.op} {result.dtype}")
 
 
-def _verify_case(word: str, target: Target, console: Console) -> None:
+def _verify_case(word: str, target: Target, console: Console, *, json: bool) -> None:
     """Run one case in a worker and say all there is to say about it."""
     from lab.prove.case import Chunk, parse_case
     from lab.prove.diagnose import Failure, diagnose
     from lab.prove.summary import print_case
     from lab.prove.sweep import local_workers
-    from lab.prove.verification import ask_probes
+    from lab.prove.verification import ask_probes, plain
     from lab.prove.verify import verify_chunk
 
     case = parse_case(word)
@@ -180,6 +181,9 @@ def _verify_case(word: str, target: Target, console: Console) -> None:
             probes = ask_probes((case.dtype,), target, executor)
             cause = executor.submit(diagnose, Failure((result,)), probes, target).result()
     print_case(result, cause, console)
+    if json:
+        told = {**asdict(result), "ratio": plain(result.ratio), "cause": cause and asdict(cause)}
+        print_json(told)
     if result.verdict.is_failure:
         raise LabError(
             f"{word} failed on {target.device}.", "Expected it within what arithmetic allows.", "The cause is above."

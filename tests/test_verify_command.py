@@ -83,9 +83,10 @@ def test_a_faulty_device_exits_with_1_and_every_form_says_why(tmp_path: Path) ->
     assert shown in done.stderr
     xml = JUnitXml.fromfile(str(tmp_path / "verify" / "latest" / "junit.xml"))
     assert xml.failures == 1 + sum(not probe["passed"] for probe in result["probes"])
-    again = lab(*by_op["mm"]["cause"]["reproduce"].split()[1:])
+    again = lab(*by_op["mm"]["cause"]["reproduce"].split()[1:], "--json")
     assert again.returncode == 1
-    assert "fail" in again.stdout
+    told = json.loads(again.stdout)
+    assert (told["verdict"], told["cause"]["label"]) == ("fail", "product-precision")
 
 
 def test_the_same_run_gives_the_same_result(tmp_path: Path) -> None:
