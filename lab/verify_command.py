@@ -53,6 +53,12 @@ def verify(
         return
     selection = Selection(_words(ops) or ("*",), _dtypes(dtype), parse_axes(axis or ()), quick, seed, deep)
     run_as = find_backend(simulate or backend)
+    if simulate and backend != "plain":
+        raise UsageError(
+            f"Both --backend {backend} and --simulate {simulate} were given.",
+            "Expected one of the two: a simulated device is run on the CPU as it is.",
+            "Leave one of them out.",
+        )
     if run_as.simulated is not bool(simulate):
         raise UsageError(
             f"{run_as.name!r} is {'a simulated' if run_as.simulated else 'a real'} backend.",
@@ -135,8 +141,16 @@ def _verify(
             probes = ask_probes(selection.dtypes, target, executor)
             results = sweep(chunks, target, executor, journal, on_chunk=advance)
         causes = find_causes(results, probes, target, executor)
-        soaked = soak(chunks, target, executor, minutes=minutes, on_round=lambda _: None) if minutes else None
-        facts = environment(target.device)
+        soaked = None
+        if minutes:
+            with make_console(stderr=True).status("soak") as status:  # shown in a terminal alone
+
+                def show(rounds: int) -> None:
+                    status.update(f"soak, {minutes:g} minutes: {rounds} rounds")
+
+                soaked = soak(chunks, target, executor, minutes=minutes, on_round=show)
+        # Asked where the gradients were computed: threads and switches are a worker's own.
+        facts = executor.submit(environment, target.device).result()
         found = Verification(target, selection, probes, tuple(cells(results, causes)), facts, soaked)
         folder = publish_verification(found, outputs, key, seconds=time.perf_counter() - start)
         journal.remove()

@@ -40,6 +40,7 @@ def plain_environment() -> dict[str, str]:
         (["--ops", "exp", "--axis", "mask=others"], 2, "leave no case"),
         (["--backend", "mkldnn"], 2, "mkldnn-off"),
         (["--backend", "tf32"], 2, "--simulate tf32"),
+        (["--backend", "threads", "--simulate", "tf32"], 2, "Leave one of them out"),
         (["--simulate", "threads"], 2, "--backend threads"),
         (["--case", "mm/float32"], 2, "OP/SAMPLE/DTYPE"),
         (["--device", "tpu"], 3, "There is no device 'tpu'"),
@@ -70,6 +71,13 @@ def test_a_healthy_run_exits_with_0_and_publishes_three_files(tmp_path: Path) ->
     assert {path.name for path in folder.iterdir()} == {"verify.json", "junit.xml", "index.html"}
     assert [path.name for path in tmp_path.iterdir()] == ["verify"]  # the journal is gone
     assert max(map(len, done.stdout.splitlines()[:-1])) <= 80  # the last line is a path
+
+
+def test_the_environment_is_that_of_the_workers(tmp_path: Path) -> None:
+    done = lab("verify", "--ops", "mul", *SMALL, "--backend", "capability", "--json", "--outputs", str(tmp_path))
+    environment = json.loads(done.stdout)["environment"]
+    assert environment["threads"] == 1
+    assert environment["switches"]["torch.backends.cpu.get_cpu_capability"] == "DEFAULT"
 
 
 def test_a_faulty_device_exits_with_1_and_every_form_says_why(tmp_path: Path) -> None:
@@ -149,9 +157,7 @@ def alive(session: int) -> list[str]:
     return found
 
 
-@pytest.mark.skipif(
-    sys.platform != "linux", reason="needs /dev/full's like: a folder that nobody may write, as root too"
-)
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc, where nobody may write, as root neither")
 def test_outputs_that_cannot_be_written_are_refused_before_the_work(tmp_path: Path) -> None:
     done = lab("verify", "--ops", "mul", *SMALL, "--outputs", "/proc/nowhere")
     assert done.returncode == 5

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from lab.prove.gradient import differentiate, place_case
 from lab.prove.numbers import draw_numbers
 from lab.prove.reference import Reference, distance
 from lab.prove.rounding import StochasticRounding
-from lab.prove.rule import growth, score_gradients
+from lab.prove.rule import Score, growth, score_gradients
 from lab.prove.verify import Target, quiet
 
 # Calls without a value of their own: uninitialised memory, random numbers, and what writes into given memory.
@@ -53,7 +54,7 @@ class Call:
 class Blame:
     """The first call that leaves its replay. position: which it was. number: of the result that does.
 
-    score: of the rule. got, expected: that result, and its replay in float64.
+    score: of the rule, which is kept for repetitions. got, expected: that result, and its replay in float64.
     """
 
     call: Call
@@ -62,7 +63,7 @@ class Blame:
     score: float
     got: Tensor
     reference: Reference
-    limits: float
+    rule: Callable[..., list[Score]]
 
     @property
     def kernel(self) -> str:
@@ -79,7 +80,6 @@ class Blame:
 
         in_order: with all inputs in the order of memory. A call that cannot be made there alone scores nan.
         """
-        form = FORMATS[self.got.dtype]
 
         def moved(x: Any) -> Any:
             if not isinstance(x, Tensor):
@@ -95,8 +95,7 @@ class Blame:
         except Exception:  # whatever a kernel raises that was not made for this
             return [math.nan] * times
         found = [result[self.number].cpu().to(torch.float64) for result in results]
-        scores = score_gradients(torch.stack(found), self.reference, form=form, growth=self.limits)
-        return [score.score for score in scores]
+        return [score.score for score in self.rule(torch.stack(found), self.reference)]
 
 
 class Recorder(TorchDispatchMode):
@@ -146,7 +145,9 @@ def find_blame(calls: Sequence[Call], case: Case, target: Target) -> tuple[Blame
     Beside it the kernels that could not be replayed: those without a float64 form on the CPU.
     """
     form = FORMATS[getattr(torch, case.dtype)]
-    limits = growth(ROWS[case.op].longest_reduction(case.size), uniform=case.problem.uniform)
+    uniform = case.problem.uniform
+    limits = growth(ROWS[case.op].longest_reduction(case.size), uniform=uniform)
+    rule = partial(score_gradients, form=form, growth=limits, uniform=uniform)
     unknown: dict[str, None] = {}
     with quiet():
         for position, call in enumerate(calls):
@@ -155,19 +156,19 @@ def find_blame(calls: Sequence[Call], case: Case, target: Target) -> tuple[Blame
             except Exception:  # whatever a kernel raises that was not made for this
                 unknown[call.name] = None
                 continue
-            if blame := _judge(position, call, references, form, limits):
+            if blame := _judge(position, call, references, rule):
                 return blame, tuple(unknown)
     return None, tuple(unknown)
 
 
 def _judge(
-    position: int, call: Call, references: list[tuple[int, Tensor, Reference]], form: Format, limits: float
+    position: int, call: Call, references: list[tuple[int, Tensor, Reference]], rule: Callable[..., list[Score]]
 ) -> Blame | None:
     """Compare what a call returned with its replay, in the results that are of the working dtype."""
     for number, got, reference in references:
-        (found,) = score_gradients(got.to(torch.float64)[None], reference, form=form, growth=limits)
+        (found,) = rule(got.to(torch.float64)[None], reference)
         if found.score > 1:
-            return Blame(call, position, number, found.score, got, reference, limits)
+            return Blame(call, position, number, found.score, got, reference, rule)
     return None
 
 

@@ -31,8 +31,7 @@ from lab.compare import C, Format
 from lab.prove.reference import Reference
 
 # The limits of many elements; what is added to them for few lets one element be as far off as C alone would, and a
-# mean of random errors shrink as slowly as 1/sqrt(N). Over the healthy variants of `make bench-verify`, and in 16 bits
-# over those of tests/test_devices.py, no quotient came near 1: docs/verification.md.
+# mean of random errors shrink as slowly as 1/sqrt(N). docs/verification.md has the scores of healthy variants.
 RMS_LIMIT = 4.0
 BIAS_LIMIT = 0.75
 MEAN_SPREAD = 5.0
