@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 
 import pytest
 import torch
@@ -40,3 +41,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def same_flips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a flaky device flip the same bits whichever tests ran before in this process."""
+    monkeypatch.setattr("lab.prove.faults.Flaky._uses", count())

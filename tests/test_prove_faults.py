@@ -59,7 +59,7 @@ class Found:
         return [cell for cell in self.cells if cell.verdict.is_failure]
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "same_flips")
 
 
 def verify(name: str) -> Found:

@@ -20,7 +20,7 @@ AXES = (("size", ("small", "odd")), ("cotangent", ("dense",)))
 CHUNKS = Selection(("mul", "add", "index_add"), ("float32",), AXES).chunks()
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "same_flips")
 
 
 class Here(Executor):

@@ -20,7 +20,7 @@ from lab.prove.result import CaseResult
 from lab.prove.rule import Verdict
 from lab.prove.verify import Target, verify_chunk
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "same_flips")
 
 
 def chunk(op: str, dtype: str = "float32", **axes: str) -> Chunk:
