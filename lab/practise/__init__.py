@@ -11,7 +11,18 @@ from lab.practise.judge import Conditions, check, judge_all, judge_attempts
 from lab.practise.judgement import Judgement, Status
 from lab.practise.percent import exercises_as_percent
 from lab.practise.stub import attempt_path, prepare_workspace
-from lab.practise.trial import AnswerError, Attempt, Trial, Values, describe, read_answer, read_number
+from lab.practise.trial import (
+    AnswerError,
+    Attempt,
+    Input,
+    Trial,
+    Value,
+    Values,
+    describe,
+    read_answer,
+    read_number,
+    read_value,
+)
 
 __all__ = [
     "AnswerError",
@@ -19,10 +30,12 @@ __all__ = [
     "Check",
     "Conditions",
     "Exercise",
+    "Input",
     "Judgement",
     "Mistake",
     "Status",
     "Trial",
+    "Value",
     "Values",
     "attempt_path",
     "check",
@@ -36,4 +49,5 @@ __all__ = [
     "prepare_workspace",
     "read_answer",
     "read_number",
+    "read_value",
 ]

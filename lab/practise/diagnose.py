@@ -10,7 +10,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from lab.compare import Comparison, Verdict, compare
 from lab.practise.exercise import Check, Mistake
 from lab.practise.explain import explain
 from lab.practise.observe import observe_function
-from lab.practise.trial import AnswerError, Observation, Raised, Trial, Value, Values, show
+from lab.practise.trial import AnswerError, Observation, Raised, Trial, Value, Values, numbers_in, shape_of, show
 
 # Enough of an exception's message to know it by; what follows may name shapes and versions.
 _KNOWN_BY = 40
@@ -50,7 +50,7 @@ def compare_observations(
         _compare(got, want, trial, f"{name} at {trial}, factor {show(trial.factor)}").to_json()
         for trial, observation in zip(trials, observations, strict=True)
         for name, want in _numbers(check.expected(trial)).items()
-        if isinstance(got := observation.values.get(name), float)
+        if shape_of(got := observation.values.get(name)) == shape_of(want)
     )
 
 
@@ -62,9 +62,10 @@ def is_right(check: Check, trials: Sequence[Trial], observations: Sequence[Obser
     )
 
 
-def _compare(got: float, want: float, trial: Trial, name: str = "") -> Comparison:
-    """Compare a number, rounded to the trial's dtype, with its reference."""
-    return compare(torch.tensor(got, dtype=getattr(torch, trial.dtype)), want, name=name)
+def _compare(got: Value, want: Value, trial: Trial, name: str = "") -> Comparison:
+    """Compare a number or a tensor of them, rounded to the trial's dtype, with its reference."""
+    reference = torch.tensor(want, dtype=torch.float64)
+    return compare(torch.tensor(got, dtype=getattr(torch, trial.dtype)), reference, name=name)
 
 
 def _wrong_names(got: Values, want: Values, trial: Trial) -> list[str]:
@@ -73,15 +74,27 @@ def _wrong_names(got: Values, want: Values, trial: Trial) -> list[str]:
 
 
 def _agrees(got: Value, want: Value, trial: Trial) -> bool:
-    if isinstance(got, float) and isinstance(want, float):
-        return _compare(got, want, trial).verdict is not Verdict.FAIL
+    if _same(got, want):
+        return True
+    if shape_of(want) is not None:
+        return shape_of(got) == shape_of(want) and _compare(got, want, trial).verdict is not Verdict.FAIL
+    if isinstance(got, list) and isinstance(want, list):
+        return len(got) == len(want) and all(map(partial(_agrees, trial=trial), got, want))
+    return False
+
+
+def _same(got: Value, want: Value) -> bool:
+    """Say whether two values are equal, true being no 1."""
+    if isinstance(got, list) and isinstance(want, list):
+        return len(got) == len(want) and all(map(_same, got, want))
     return type(got) is type(want) and got == want
 
 
 def _near(got: Value, want: Value, within: float) -> bool:
-    if isinstance(got, float) and isinstance(want, float):
-        return abs(got - want) <= within * abs(want)
-    return got == want
+    if shape_of(want) is None or shape_of(got) != shape_of(want):
+        return got == want
+    pairs = zip(numbers_in(got), numbers_in(want), strict=True)
+    return all(abs(one - other) <= within * abs(other) for one, other in pairs)
 
 
 def _same_exception(one: Raised | None, other: Raised | None) -> bool:
@@ -90,8 +103,14 @@ def _same_exception(one: Raised | None, other: Raised | None) -> bool:
     return one.type == other.type and one.message[:_KNOWN_BY] == other.message[:_KNOWN_BY]
 
 
-def _numbers(values: Values) -> dict[str, float]:
-    return {name: value for name, value in values.items() if isinstance(value, float)}
+def _numbers(values: Values) -> Values:
+    """Return those of the values that are a number or a tensor of numbers."""
+    return {name: value for name, value in values.items() if shape_of(value) is not None}
+
+
+def _like(number: Value) -> str:
+    shape = shape_of(number)
+    return f"a tensor of shape {shape}, such as {show(number)}" if shape else f"a single number, such as {show(number)}"
 
 
 @dataclass(frozen=True)
@@ -161,7 +180,7 @@ class _Case:
     def literal(self) -> Diagnosis | None:
         """The same numbers whatever the inputs."""
         numbers = [_numbers(o.values) for o in self.observations]
-        finite = numbers[0] and all(map(math.isfinite, numbers[0].values()))
+        finite = numbers[0] and all(math.isfinite(n) for value in numbers[0].values() for n in numbers_in(value))
         if not finite or any(row != numbers[0] for row in numbers):
             return None
         typed = ", ".join(show(number) for number in numbers[0].values())
@@ -175,8 +194,8 @@ class _Case:
         for name, number in _numbers(want).items():
             if got.get(name) is None:
                 return Diagnosis(f"{name} is None. A .grad stays None until backward() brings something to that leaf.")
-            if isinstance(got[name], str):
-                return Diagnosis(f"{name} is {got[name]}. Expected a single number, such as {show(number)}.")
+            if shape_of(got[name]) != shape_of(number):
+                return Diagnosis(f"{name} is {show(got[name])}. Expected {_like(number)}.")
         return None
 
     def unknown(self) -> Diagnosis:

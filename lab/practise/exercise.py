@@ -11,9 +11,10 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lab.device import DTYPES
-from lab.practise.trial import Attempt, Trial, Values
+from lab.practise.trial import Attempt, Input, Trial, Values
 
 # The first is the lesson's own point, the others are drawn.
 TRIALS = 6
@@ -76,19 +77,21 @@ class Check:
     """How an exercise is judged.
 
     solution: the reference. first: the inputs of the lesson, tried without a secret. draw: random inputs,
-    numbers that every dtype holds exactly. observe: calls an attempt on a trial and returns what it did; it
-    runs in the attempt's process, so nothing that it says is believed but numbers and facts. expected: what a
-    right attempt would have done, in closed form and float64; it runs in the judge. mistakes: the labelled
-    wrong answers, told apart in this order. dtypes: names of those the exercise can be judged in.
+    numbers that every dtype of the exercise holds exactly. observe: calls an attempt on a trial and returns what
+    it did; it runs in the attempt's process, so nothing that it says is believed but numbers and facts. expected:
+    what a right attempt would have done, in closed form and float64; it runs in the judge. mistakes: the labelled
+    wrong answers, told apart in this order. dtypes: names of those the exercise can be judged in. predictions:
+    functions of inputs that surprise, each with the reason as its docstring: what does it return?
     """
 
     solution: Attempt
-    first: Mapping[str, float]
-    draw: Callable[[random.Random], Mapping[str, float]]
+    first: Mapping[str, Input]
+    draw: Callable[[random.Random], Mapping[str, Input]]
     observe: Callable[[Attempt, Trial], Values]
     expected: Callable[[Trial], Values]
     mistakes: tuple[Mistake, ...]
     dtypes: tuple[str, ...] = DTYPES
+    predictions: tuple[Callable[..., Any], ...] = ()
 
 
 def draw_trials(check: Check, *, seed: str, dtype: str, device: str) -> list[Trial]:

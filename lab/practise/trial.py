@@ -5,15 +5,17 @@ Needs no torch until a tensor is asked for, so that a judge can handle trials at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# A float is a number and compared within the tolerance of its dtype; anything else has to be equal.
-Value = float | bool | str | None
+# A number, or a tensor of any shape as nested lists of numbers.
+Input = float | str | list[Any]
+# Floats are compared within the tolerance of their dtype, also in lists; anything else has to be equal.
+Value = float | bool | str | None | list[Any]
 Values = Mapping[str, Value]
 Attempt = Callable[..., Any]
 
@@ -26,27 +28,40 @@ class AnswerError(Exception):
 class Trial:
     """What an attempt is tried on.
 
-    inputs: numbers by name. factor: the secret that each gradient is multiplied by on its way to a leaf.
-    dtype and device: names, of every tensor in the trial.
+    inputs: numbers, nested lists of them (a tensor) or words, by name. factor: the secret that each gradient is
+    multiplied by on its way to a leaf. dtype and device: names, of every tensor in the trial.
     """
 
-    inputs: Mapping[str, float]
+    inputs: Mapping[str, Input]
     factor: float
     dtype: str
     device: str
 
-    def leaf(self, name: str) -> Tensor:
-        """Return an input as a leaf, shape (), whose hook multiplies its gradient by the secret factor.
-
-        Both backward() and torch.autograd.grad run the hook, accumulation comes after it. What does not
-        go through the graph misses it: a literal, a formula worked out by hand, a finite difference.
-        """
+    def tensor(self, name: str) -> Tensor:
+        """Return an input as a tensor that does not require grad, of the shape that its lists have."""
         import torch
 
-        dtype = getattr(torch, self.dtype)
-        leaf = torch.tensor(self.inputs[name], dtype=dtype, device=self.device, requires_grad=True)
+        return torch.tensor(self.inputs[name], dtype=getattr(torch, self.dtype), device=self.device)
+
+    def leaf(self, name: str) -> Tensor:
+        """Return an input as a leaf whose hook multiplies its gradient by the secret factor.
+
+        Both backward() and torch.autograd.grad run the hook, accumulation comes after it. What does not
+        go through the graph misses it: a literal, a formula worked out by hand, a finite difference. A second
+        derivative goes through it twice. torch.func works on copies and misses it: use secret() there.
+        """
+        leaf = self.tensor(name).requires_grad_()
         leaf.register_hook(lambda gradient: gradient * self.factor)
         return leaf
+
+    def secret(self, x: Tensor) -> Tensor:
+        """Return x, (...), unchanged; what is differentiated through it is multiplied by the secret factor.
+
+        For functions that the judge hands to an attempt. It works under torch.func too, in both modes.
+        """
+        from lab.practise.secret import multiply_gradient
+
+        return multiply_gradient(x, self.factor)
 
     def __str__(self) -> str:
         return ", ".join(f"{name} = {show(number)}" for name, number in self.inputs.items())
@@ -82,8 +97,8 @@ class Observation:
         return cls(values, Raised(str(raised["type"]), str(raised["message"]), line and int(line)))
 
 
-def read_answer(answer: object, *names: str) -> dict[str, Value]:
-    """Give the numbers that an attempt returned their names.
+def read_answer(answer: object, *names: str, read: Callable[[Any], Value] | None = None) -> dict[str, Value]:
+    """Give what an attempt returned its names. read: what each is read by, read_number unless told.
 
     Raises: AnswerError where it returned another number of them.
     """
@@ -95,7 +110,7 @@ def read_answer(answer: object, *names: str) -> dict[str, Value]:
         found = describe(answer) if parts is None else f"{len(parts)} values"
         forgotten = " Is there a return?" if answer is None else ""
         raise AnswerError(f"It returned {found}.{forgotten} Expected {len(names)} values: {', '.join(names)}.")
-    return {name: read_number(part) for name, part in zip(names, parts, strict=True)}
+    return {name: (read or read_number)(part) for name, part in zip(names, parts, strict=True)}
 
 
 def read_number(answer: Any) -> Value:
@@ -106,6 +121,17 @@ def read_number(answer: Any) -> Value:
     return None if answer is None else describe(answer)
 
 
+def read_value(answer: Any) -> Value:
+    """Return an answer as plain data: numbers as floats, tensors and sequences as lists, else words for it."""
+    if isinstance(answer, bool | str | None):
+        return answer
+    if isinstance(answer, list | tuple):
+        return [read_value(part) for part in answer]
+    if hasattr(answer, "shape") and hasattr(answer, "tolist"):
+        return read_value(answer.tolist())
+    return read_number(answer)
+
+
 def describe(answer: object) -> str:
     """Say what something is, in a few words: ``a tensor of shape (3,)``, ``a str``, ``None``."""
     shape = getattr(answer, "shape", None)
@@ -114,6 +140,33 @@ def describe(answer: object) -> str:
     return "None" if answer is None else f"a {type(answer).__name__}"
 
 
-def show(value: Value) -> str:
-    """Show a value in a diagnosis: a number in six digits, everything else in Python's words."""
+def numbers_in(value: Value | Input) -> Iterator[float]:
+    """Yield the numbers of a value in their order."""
+    if isinstance(value, list):
+        for part in value:
+            yield from numbers_in(part)
+    elif isinstance(value, float):
+        yield value
+
+
+def shape_of(value: Value) -> tuple[int, ...] | None:
+    """Return the shape of the tensor that a value is, () for a number; None for what is no tensor of numbers."""
+    if isinstance(value, float):
+        return ()
+    if not isinstance(value, list):
+        return None
+    shapes = {shape_of(part) for part in value}
+    if len(shapes) > 1 or None in shapes:
+        return None
+    return (len(value), *next(iter(shapes), ()))  # type: ignore[misc]  # None is not among them
+
+
+_SHOWN = 12  # numbers of a tensor that a sentence can take
+
+
+def show(value: Value | Input) -> str:
+    """Show a value in a diagnosis: a number in six digits, a list of them in brackets, all else in Python's words."""
+    if isinstance(value, list):
+        some = [show(part) for part in value[:_SHOWN]]
+        return f"[{', '.join(some)}{', …' if len(value) > _SHOWN else ''}]"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
