@@ -34,8 +34,8 @@ CONTENT = (
     ("lab/lessons/*/exercises/*.py", ("lab.device", "lab.compare", "lab.practise")),
 )
 
-# Beside the command line: `python lesson.py`, and the process that one attempt runs in.
-EXITING = ("lab/__main__.py", "lab/teach/perform.py", "lab/practise/attempt.py")
+# Beside the command line: `python lesson.py`, and forks, which end without what Python does at an exit.
+EXITING = ("lab/__main__.py", "lab/teach/perform.py", "lab/practise/attempt.py", "lab/warm.py")
 
 _EXITS = ("sys.exit", "os._exit", "os.abort", "exit", "quit", "typer.Exit", "SystemExit")
 

@@ -18,7 +18,7 @@ from lab.practise import (
     judge_attempts,
 )
 from lab.practise.diagnose import diagnose, is_right
-from lab.practise.discover import execute_file, load_check
+from lab.practise.discover import execute_source, load_check
 from lab.practise.exercise import TRIALS, Exercise, draw_trials
 from lab.practise.observe import observe_function
 from lab.practise.stub import derive_stub, solution_of
@@ -26,6 +26,10 @@ from lab.practise.trial import numbers_in
 
 EXERCISES = [exercise for folder in sorted(LESSONS.iterdir()) for exercise in discover_exercises(folder)]
 every_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.id)
+
+
+def execute_file(path):
+    return execute_source(path.read_bytes(), path)
 
 
 def seeds(dtype):
@@ -92,7 +96,7 @@ def test_every_mistake_is_told_by_its_own_diagnosis(exercise, place):
 
 @every_exercise
 def test_mistakes_are_many_and_each_is_told_differently(exercise):
-    mistakes = execute_file(exercise.path)["CHECK"].mistakes
+    mistakes = load_check(exercise).mistakes
     assert len(mistakes) >= 3
     assert len({mistake.diagnosis for mistake in mistakes}) == len(mistakes)
     assert all(mistake.diagnosis and mistake.hint in (1, 2, 3) for mistake in mistakes)
@@ -129,7 +133,7 @@ def test_the_seed_decides_what_is_drawn(exercise):
     assert trials != trials_of(exercise, 2)[1]
     assert len(trials) == TRIALS >= 6
     assert trials[0].factor == 1
-    assert trials[0].inputs == execute_file(exercise.path)["CHECK"].first
+    assert trials[0].inputs == load_check(exercise).first
     assert all(trial.factor not in (1, 2, 3) for trial in trials[1:])
 
 
@@ -184,7 +188,7 @@ def test_a_mistake_is_known_however_it_is_written(exercise, answer, mistake):
     ],
 )
 def test_a_diagnosis_does_the_sum(exercise, mistake, told):
-    mistakes = execute_file(find_exercise(exercise, EXERCISES).path)["CHECK"].mistakes
+    mistakes = load_check(find_exercise(exercise, EXERCISES)).mistakes
     (function,) = (m.function for m in mistakes if m.function.__name__ == mistake)
     assert check(exercise, function, seed=0).diagnosis.startswith(told)
 

@@ -5,7 +5,7 @@ import pytest
 from lab.errors import StorageError, UsageError
 from lab.lessons import LESSONS
 from lab.practise import discover_exercises, find_exercise
-from lab.practise.discover import execute_file
+from lab.practise.discover import execute_source
 
 EXERCISES = discover_exercises(LESSONS / "05_gradients")
 FILE = '''"""Identity.
@@ -88,7 +88,7 @@ def test_an_unknown_exercise_is_answered_with_the_known_ones(name, guess):
 def test_a_file_edited_twice_in_a_second_is_the_newer_one(tmp_path):
     path = tmp_path / "attempt.py"
     path.write_text("x = 1")
-    assert execute_file(path)["x"] == 1
+    assert execute_source(path.read_bytes(), path)["x"] == 1
     path.write_text("x = 2")
-    assert execute_file(path)["x"] == 2
+    assert execute_source(path.read_bytes(), path)["x"] == 2
     assert [entry.name for entry in tmp_path.iterdir()] == ["attempt.py"]

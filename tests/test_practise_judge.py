@@ -1,35 +1,37 @@
 """The judge, in the face of attempts that hang, die, print, patch or lie."""
 
 import os
-import re
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import time
 from contextlib import suppress
-from pathlib import Path
 
+import psutil
 import pytest
 
 from lab.errors import DeviceUnavailable, ExecutionError, LabError, StorageError, UsageError
 from lab.lessons import LESSONS
 from lab.practise import (
     Conditions,
+    Judge,
     Status,
     attempt_path,
     check,
     discover_exercises,
     judge_all,
-    judge_attempts,
     prepare_workspace,
 )
-from lab.practise import process as process_module
+from lab.practise.attempt import OUTPUT_LIMIT
 from lab.practise.observe import observe_function as observe
+from lab.practise.sandbox import Sandbox, find_sandbox
 
 FOLDER = LESSONS / "05_gradients"
 TWO_PARTIALS = discover_exercises(FOLDER)[0]
 LIMIT_S = 5.0
+MARK = f"600.{os.getpid()}"  # of the processes that attempts leave
 RIGHT = "z = x**2 + y**3; z.backward(); return x.grad, y.grad"
 # What a learner may write into the file of the first exercise.
 ATTEMPTS = {
@@ -107,8 +109,24 @@ ATTEMPTS = {
     "leaves a process": f"""
         import subprocess
         def two_partials(x, y):
-            print("pid", subprocess.Popen(["sleep", "600"]).pid)
+            subprocess.Popen(["sleep", "{MARK}"])
             {RIGHT}
+        """,
+    "leaves a daemon": f"""
+        import subprocess
+        def two_partials(x, y):
+            subprocess.run(["sh", "-c", "setsid sleep {MARK} &"])
+            {RIGHT}
+        """,
+    "takes all the memory": """
+        def two_partials(x, y):
+            return bytearray(10**12)
+        """,
+    "fills a file": """
+        def two_partials(x, y):
+            with open("/tmp/filled", "wb") as file:
+                for _ in range(1000):
+                    file.write(bytes(10**6))
         """,
     "leaves a thread": f"""
         import threading, time
@@ -152,20 +170,37 @@ def write(folder, source):
     return path
 
 
+@pytest.fixture(scope="module", params=["sandboxed", "not isolated"])
+def isolation(request):
+    """Where attempts are judged: in both ways."""
+    if request.param == "not isolated":
+        return Sandbox(missing="the test says so")
+    return a_sandbox()
+
+
+def a_sandbox():
+    if missing := find_sandbox().missing:
+        pytest.skip(f"there is no sandbox: {missing}")
+    return find_sandbox()
+
+
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory):
+def judged(tmp_path_factory, isolation):
     """All attempts, judged at once."""
     root = tmp_path_factory.mktemp("attempts")
     paths = {name: write(root / str(i), source) for i, (name, source) in enumerate(ATTEMPTS.items())}
-    judgements = judge_attempts([(TWO_PARTIALS, path) for path in paths.values()], Conditions(limit_s=LIMIT_S))
+    with Judge(Conditions(limit_s=LIMIT_S), sandbox=isolation) as judge:
+        judgements = judge.judge([(TWO_PARTIALS, path) for path in paths.values()])
     return dict(zip(ATTEMPTS, judgements, strict=True))
 
 
 @pytest.mark.parametrize(
     ("name", "told"),
     {
-        "endless loop": "It was still running after 5 s",
-        "endless regular expression": "It was still running after 5 s",
+        "endless loop": "It was still running after 5 s, in line ",  # 2 or 3
+        "endless regular expression": "It was still running after 5 s, in line 3.",
+        "takes all the memory": "Line 2 of ex01_two_partials.py raised MemoryError",
+        "fills a file": "raised OSError: [Errno 27] File too large",
         "os._exit": "The process ended before answering, with exit code 0",
         "sys.exit": "Line 3 of ex01_two_partials.py ended the program",
         "killed": "The process ended before answering, by a signal: Killed",
@@ -193,7 +228,14 @@ def test_a_wrong_attempt_is_told_what_is_wrong(judged, name, told):
 
 @pytest.mark.parametrize(
     "name",
-    ["prints megabytes", "prints a little", "closes standard output", "leaves a process", "leaves a thread"],
+    [
+        "prints megabytes",
+        "prints a little",
+        "closes standard output",
+        "leaves a process",
+        "leaves a daemon",
+        "leaves a thread",
+    ],
 )
 def test_a_right_attempt_is_solved_whatever_else_it_does(judged, name):
     assert judged[name].status is Status.SOLVED
@@ -210,27 +252,26 @@ def test_every_attempt_is_looked_at(judged):
 
 def test_not_implemented_is_not_started(judged):
     assert judged["raises NotImplementedError"].status is Status.NOT_STARTED
-    assert judged["raises NotImplementedError"].output == "begun\n" * 6
+    assert judged["raises NotImplementedError"].output == "begun\n"
 
 
 def test_what_an_attempt_prints_is_kept_and_cut(judged):
-    assert judged["prints a little"].output.startswith("x is 2.0\n")
-    assert len(judged["prints megabytes"].output) < process_module.OUTPUT_LIMIT + 100
+    assert judged["prints a little"].output == "x is 2.0\n"
+    assert len(judged["prints megabytes"].output) < OUTPUT_LIMIT + 100
     assert judged["prints megabytes"].output.endswith("… cut after 1,000,000 bytes\n")
 
 
-def alive(pid):
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"  # nobody may be there to reap it
+def marked():
+    """Return what attempts left running."""
+    return [process for process in psutil.process_iter(["cmdline"]) if MARK in (process.info["cmdline"] or [])]
 
 
 def test_no_process_is_left(judged):
-    pids = re.findall(r"pid (\d+)", judged["leaves a process"].output)
-    assert len(pids) == 6
-    assert not [pid for pid in pids if alive(pid)]
+    assert judged["leaves a process"].solved
+    assert marked() == []
+    with subprocess.Popen(["sleep", MARK]):
+        (found,) = marked()  # they would have been found
+        found.kill()
 
 
 def test_the_json_of_a_judgement(judged):
@@ -300,7 +341,7 @@ def test_a_notebook_can_be_run_with_the_solutions(monkeypatch):
 
     assert check("ex01", begun, solutions=True).solved
     monkeypatch.setattr(
-        "lab.practise.judge.observe_function", lambda content, f, trials: observe(content, begun, trials)
+        "lab.practise.notebook.observe_function", lambda content, f, trials: observe(content, begun, trials)
     )
     with pytest.raises(LabError, match="The reference solution of ex01_two_partials is wrong with seed 5"):
         check("ex01", begun, solutions=True, seed=5)
@@ -317,8 +358,56 @@ def test_a_notebook_is_told_the_line_of_its_cell():
 def test_a_process_that_cannot_start_is_no_mistake_of_the_learner(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONHOME", "/nowhere")
     path = write(tmp_path / "attempt", ATTEMPTS["prints a little"])
-    with pytest.raises(ExecutionError, match="did not start"):
-        judge_attempts([(TWO_PARTIALS, path)], Conditions())
+    judge = Judge(sandbox=Sandbox(missing="it would clear PYTHONHOME"))
+    with judge, pytest.raises(ExecutionError, match="did not start"):
+        judge.judge([(TWO_PARTIALS, path)])
+
+
+PRANKS = {
+    "kills whatever it can": (
+        # Only where the world is the sandbox.
+        "import os\nif not os.path.exists('/etc/passwd'):\n    os.kill(-1, 9)",
+        "were ended. Does something in your file end other processes",
+    ),
+    "forks without end": ("import os\nwhile True:\n    os.fork()", "It started more than 64 processes"),
+    "deletes the lab": (
+        "import pathlib, lab\nfor file in pathlib.Path(lab.__file__).parent.rglob('*.py'):\n    file.unlink()",
+        "Read-only file system",
+    ),
+    "writes beside itself": ("open(__file__, 'w')", "ex01_two_partials.py"),
+    "reads the home": ("import os\nraise LookupError(os.listdir(os.path.expanduser('~')))", "raised LookupError: []"),
+    "reads the environment": ("import os\nraise LookupError(os.environ.get('LAB_SECRET'))", "raised LookupError: None"),
+}
+
+
+@pytest.mark.parametrize("prank", PRANKS)
+def test_a_prank_ends_in_the_sandbox_and_the_next_attempt_is_judged(tmp_path, prank, monkeypatch):
+    monkeypatch.setenv("LAB_SECRET", "42")
+    source, told = PRANKS[prank]
+    before = hash_of(LESSONS.parent)
+    with Judge(Conditions(limit_s=LIMIT_S), sandbox=a_sandbox()) as judge:
+        assert judge.sandbox.prefix
+        (judgement,) = judge.judge([(TWO_PARTIALS, write(tmp_path / "prank", source))])
+        (after,) = judge.judge([(TWO_PARTIALS, write(tmp_path / "right", ATTEMPTS["prints a little"]))])
+    assert told in judgement.diagnosis
+    assert after.solved
+    assert hash_of(LESSONS.parent) == before
+
+
+def hash_of(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return hash(tuple((path, path.read_bytes()) for path in files))
+
+
+def test_nothing_can_be_reached_over_the_network(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        source = f"import socket\nsocket.create_connection({server.getsockname()!r}, timeout=1)"
+        with Judge(sandbox=a_sandbox()) as judge:
+            (judgement,) = judge.judge([(TWO_PARTIALS, write(tmp_path / "calls", source))])
+        with pytest.raises(TimeoutError):
+            server.accept()
+    assert "raised ConnectionRefusedError" in judgement.diagnosis
 
 
 def environment():
@@ -326,31 +415,38 @@ def environment():
 
 
 @pytest.fixture
-def endless_judge(tmp_path):
-    """A process that judges an endless attempt, and the attempt's own."""
-    source = f"""
-        import os, re
-        open({str(tmp_path / "pid")!r}, "w").write(f"{{os.getpid()}}\\n")
-        re.match(r"(a+)+$", "a" * 60 + "b")
-        """
-    path = write(tmp_path / "attempt", source)
+def endless_judge(tmp_path, isolation):
+    """A process that judges an endless attempt, and all that it started."""
+    path = write(tmp_path / "attempt", "import re, time\nprint('here')\nre.match(r'(a+)+$', 'a' * 60 + 'b')")
     code = (
         "from pathlib import Path; from lab.practise import *; from lab.lessons import LESSONS; "
-        "e = discover_exercises(LESSONS / '05_gradients')[0]; "
-        f"judge_attempts([(e, Path({str(path)!r}))], Conditions(limit_s=LIMIT))"
+        "from lab.practise.sandbox import Sandbox; e = discover_exercises(LESSONS / '05_gradients')[0]; "
+        f"Judge(Conditions(limit_s=LIMIT), sandbox={isolation}).judge([(e, Path({str(path)!r}))])"
     )
     judges = []
 
     def start(limit_s):
         command = [sys.executable, "-c", code.replace("LIMIT", str(limit_s))]
-        judges.append(subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL))
-        return judges[0], wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), 60).strip()
+        judges.append(psutil.Popen(command, env=environment(), stderr=subprocess.DEVNULL))
+        return judges[0], wait_for(lambda: busy(judges[0]), 60)
 
     yield start
     for judge in judges:
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, psutil.NoSuchProcess):
             judge.kill()
         judge.wait()
+
+
+def busy(judge):
+    """Return all processes of a judge, once one of them is a fork of a fork that computes."""
+    processes = judge.children(recursive=True)
+    warm = [p for p in processes if "lab.warm" in p.cmdline()]
+    forks = [p for p in warm if p.parent().parent() in warm]
+    return processes if any(p.cpu_times().user > 0.3 for p in forks) else []
+
+
+def alive(processes):
+    return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 
 
 def wait_for(condition, seconds):
@@ -362,14 +458,14 @@ def wait_for(condition, seconds):
 
 
 def test_an_interrupt_ends_the_judge_and_the_attempt(endless_judge):
-    judge, attempt = endless_judge(60)
-    assert alive(attempt)
+    judge, processes = endless_judge(60)
+    assert len(alive(processes)) >= 3
     judge.send_signal(signal.SIGINT)
-    assert judge.wait(timeout=30) != 0  # and not 60, the limit of the attempt
-    assert not alive(attempt)
+    assert judge.wait(timeout=5) != 0  # and not after 60, the limit of the attempt
+    wait_for(lambda: not alive(processes), 1)
 
 
 def test_an_attempt_does_not_outlive_a_judge_that_was_killed(endless_judge):
-    judge, attempt = endless_judge(1)
+    judge, processes = endless_judge(60)
     judge.kill()
-    wait_for(lambda: not alive(attempt), 8)
+    wait_for(lambda: not alive(processes), 5)

@@ -4,11 +4,13 @@ What an exercise's file may import is named here, and what the command line and 
 until there is something to judge.
 """
 
+from lab.practise.conditions import Conditions
 from lab.practise.discover import discover_exercises, find_exercise
 from lab.practise.exercise import Check, Exercise, Mistake
 from lab.practise.hint import hint_steps
-from lab.practise.judge import Conditions, check, judge_all, judge_attempts
+from lab.practise.judge import Judge, attempts_at, judge_all, judge_attempts
 from lab.practise.judgement import Judgement, Status
+from lab.practise.notebook import check
 from lab.practise.percent import exercises_as_percent
 from lab.practise.stub import attempt_path, prepare_workspace
 from lab.practise.trial import (
@@ -31,6 +33,7 @@ __all__ = [
     "Conditions",
     "Exercise",
     "Input",
+    "Judge",
     "Judgement",
     "Mistake",
     "Status",
@@ -38,6 +41,7 @@ __all__ = [
     "Value",
     "Values",
     "attempt_path",
+    "attempts_at",
     "check",
     "describe",
     "discover_exercises",

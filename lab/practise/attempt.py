@@ -1,36 +1,96 @@
-"""The process of one attempt: ``python -m lab.practise.attempt PIPE EXERCISE ATTEMPT LIMIT``.
+"""The process of one attempt: forked by its referee, limited, and ended by it.
 
-It says on its pipe that it is ready, reads the trials from standard input, and answers on the pipe with what it
-observed, as JSON. Standard output belongs to the learner.
+Standard output belongs to the learner, in the first trial. What was observed goes back as one line of JSON on a
+socket, which, unlike a pipe, no other process can open through /proc.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import math
 import os
 import signal
+import socket
 import sys
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
-from lab.practise.discover import load_check, read_exercise
-from lab.practise.observe import observe_file
-from lab.practise.trial import Trial
+from lab.practise.trial import Observation, Trial
+from lab.warm import end_with_parent, read_line
+
+OUTPUT_LIMIT = 1_000_000  # bytes kept of what the attempt prints; as much again for its answer
+_FILE_LIMIT = 100 * OUTPUT_LIMIT
+_MEMORY_LIMIT = 2 << 30  # bytes beside what the warm parent has mapped
+
+Observe = Callable[[list[Trial]], Iterable[Observation]]
 
 
-def main(descriptor: int, exercise_path: Path, attempt_path: Path, limit_s: float) -> None:
-    """Observe one attempt and answer on the pipe."""
-    os.set_inheritable(descriptor, False)  # for what the attempt starts
-    exercise = read_exercise(exercise_path)
-    check = load_check(exercise)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as pipe:
-        print("ready", file=pipe, flush=True)
-        trials = [Trial(**trial) for trial in json.loads(sys.stdin.readline())]
-        # The judge ends this process at the limit. Where the judge is no more, the kernel does.
+def live(observe: Observe, answers: socket.socket, printed: int, trace: int, limit_s: float, on_cpu: bool) -> NoReturn:
+    """Be the attempt's process: read the trials, observe, answer, end.
+
+    printed: what standard output and error become. trace: where the line goes at which the time was up.
+    """
+    try:
+        end_with_parent()
+        os.setsid()
+        # The referee ends this process at the limit. Where the referee is no more and cannot, the kernel does.
         signal.alarm(math.ceil(limit_s) + 2)
-        observations = observe_file(check, exercise.function, attempt_path, trials)
-        print(json.dumps([observation.to_json() for observation in observations]), file=pipe, flush=True)
+        _keep_only(answers, printed, trace)
+        _limit(on_cpu)
+        import torch
+
+        torch.set_num_threads(1)  # trials are tiny
+        trials = [Trial(**trial) for trial in json.loads(read_line(answers))]
+        faulthandler.dump_traceback_later(limit_s, file=trace)
+        observations = []
+        for observation in observe(trials):
+            observations.append(observation)
+            _silence()
+        faulthandler.cancel_dump_traceback_later()
+        with suppress(BrokenPipeError):
+            answers.sendall(json.dumps([observation.to_json() for observation in observations]).encode() + b"\n")
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(1)  # the answer counts, not the code
 
 
-if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4]))
+def _keep_only(answers: socket.socket, printed: int, trace: int) -> None:
+    """Leave open nothing but standard input, which is empty, standard output and error, and the ways back."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    for stream in (1, 2):
+        os.dup2(printed, stream)
+    kept = sorted({2, answers.fileno(), trace})
+    for low, high in zip(kept, [*kept[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
+        os.closerange(low + 1, min(high, 1 << 16))
+
+
+def _silence() -> None:
+    """Let nothing more be printed: a learner wants to see it once, not once a trial."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nothing, stream)
+    os.close(nothing)
+
+
+def _limit(on_cpu: bool) -> None:
+    """Limit files and memory. An accelerator's driver maps more than any limit, so there memory has none."""
+    import resource
+
+    for kind, size in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, _FILE_LIMIT)):
+        _lower(kind, size)
+    if on_cpu and sys.platform == "linux":
+        mapped = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
+        _lower(resource.RLIMIT_AS, mapped + _MEMORY_LIMIT)
+
+
+def _lower(kind: int, size: int) -> None:
+    import resource
+
+    hard = resource.getrlimit(kind)[1]
+    size = size if hard == resource.RLIM_INFINITY else min(size, hard)
+    resource.setrlimit(kind, (size, size))

@@ -22,7 +22,14 @@ def discover_exercises(lesson_folder: Path) -> list[Exercise]:
 def read_exercise(path: Path) -> Exercise:
     """Read what an exercise's file says about itself. Raises: UsageError, StorageError."""
     try:
-        source = read_source(path).decode("utf-8")
+        return parse_exercise(path, read_source(path).decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise _no_exercise(path, str(error)) from None
+
+
+def parse_exercise(path: Path, source: str) -> Exercise:
+    """Return the exercise of that text. Raises: UsageError."""
+    try:
         module = ast.parse(source, str(path))
     except (SyntaxError, ValueError) as error:
         raise _no_exercise(path, str(error)) from None
@@ -78,17 +85,17 @@ def find_exercise(exercise_id: str, exercises: Iterable[Exercise]) -> Exercise:
 
 def load_check(exercise: Exercise) -> Check:
     """Load the check of an exercise. Raises: whatever its file raises."""
-    check: Check = execute_file(exercise.path)["CHECK"]
+    check: Check = execute_source(exercise.source, exercise.path)["CHECK"]
     return check
 
 
-def execute_file(path: Path) -> dict[str, Any]:
-    """Execute a Python file and return its names. Raises: StorageError, and whatever the file raises.
+def execute_source(source: str | bytes, path: Path) -> dict[str, Any]:
+    """Execute the text of a Python file and return its names. Raises: whatever the file raises.
 
     An import would leave bytecode behind, and take it for the file where it was edited twice within a second.
     """
     names: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
-    exec(compile(read_source(path), str(path), "exec"), names)
+    exec(compile(source, str(path), "exec"), names)
     return names
 
 

@@ -1,71 +1,192 @@
 """Judging: what is not started, wrong or solved, and what is wrong.
 
-Trials are drawn here, the attempt is tried elsewhere, and its numbers are compared here with closed forms. An
-untouched stub is known by its text, so that nothing imports torch for it.
+An untouched stub and what is no Python are known by their text, so that nothing imports torch for them. All else
+goes to a referee, a process forked from one that has imported torch, which draws the trials, lets a fork of its own
+try the attempt on them, and compares.
 """
 
 from __future__ import annotations
 
 import ast
-import glob
+import importlib.util
+import json
 import os
-import random
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import cache
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
-from lab.device import DTYPES, check_dtype, parse_device, resolve_device
-from lab.errors import LabError, UsageError, did_you_mean
-from lab.lessons import LESSONS
-from lab.practise.discover import discover_exercises, find_exercise, load_check, read_exercise, read_source
-from lab.practise.exercise import Check, Exercise, draw_trials
+from lab import errors
+from lab.errors import ExecutionError, LabError
+from lab.practise.conclude import begin_judgement
+from lab.practise.conditions import Conditions
+from lab.practise.discover import discover_exercises, read_source
+from lab.practise.exercise import Exercise
 from lab.practise.judgement import Judgement, Status
-from lab.practise.observe import observe_function
-from lab.practise.process import LIMIT_S, Reply, observe_in_process
+from lab.practise.sandbox import Sandbox, find_sandbox
 from lab.practise.stub import attempt_path, is_untouched
-from lab.practise.trial import Attempt, Trial
+from lab.warm import Warm, read_line
+
+START_LIMIT_S = 120.0  # for importing torch, which takes long from a cold disk
+_REFEREE = "lab.practise.referee"
 
 
-@dataclass(frozen=True)
-class Conditions:
-    """What a judgement is made under. device: a name of lab.device. limit_s: seconds for an attempt's process."""
+class Judge:
+    """Judges attempts, with one warm parent for all of them, started with the first that has to be tried.
 
-    seed: int = 0
-    dtype: str = "float32"
-    device: str = "cpu"
-    limit_s: float = LIMIT_S
+    sandbox: where attempts run; this machine's unless given. Raises: DeviceUnavailable, UsageError.
+    """
 
-    def validate(self) -> None:
-        """Refuse what this machine has not, also where nothing will have to be tried.
+    def __init__(self, conditions: Conditions | None = None, *, sandbox: Sandbox | None = None) -> None:
+        self.conditions = conditions or Conditions()
+        self.conditions.validate()
+        self.sandbox = sandbox or find_sandbox(accelerator=not self.conditions.on_cpu)
+        self._warm: Warm | None = None
+        self._lock, self._closed = threading.Lock(), False
 
-        Raises: DeviceUnavailable; UsageError for an unknown dtype.
+    def start(self) -> Warm:
+        """Return the warm parent, started where none is running. Raises: ExecutionError."""
+        with self._lock:
+            if self._warm is not None and self._warm.ended and self._warm.ready:
+                self._warm.close()
+                self._warm = None
+            if self._warm is None:
+                self._warm = self._new()
+            return self._warm
+
+    def _new(self) -> Warm:
+        if self._closed:
+            raise ExecutionError("This judge is closed.", "Expected one that is open.", "Make another.")
+        try:
+            return Warm(_REFEREE, prefix=self.sandbox.prefix, environment=self.sandbox.environment)
+        except OSError as error:
+            raise ExecutionError(
+                f"Could not start a process to judge in: {error.strerror}.",
+                "Expected room for one more process.",
+                "End some programs, then try again.",
+            ) from None
+
+    def judge(
+        self,
+        attempts: Sequence[tuple[Exercise, Path]],
+        seed: int | None = None,
+        tell: Callable[[Judgement], None] = lambda _: None,
+    ) -> list[Judgement]:
+        """Judge attempts, each a file that defines its exercise's function, as many at once as there are processors.
+
+        seed: of the trials; that of the conditions unless given. tell: called with each judgement as it is made,
+        from any thread.
+
+        Raises: StorageError where a file cannot be read (an absent one is not started); ExecutionError where no
+        process can be started; UsageError for a dtype that an exercise is not judged in.
         """
-        if self.dtype not in DTYPES:
-            raise UsageError(
-                f"There is no dtype {self.dtype!r} to judge in.",
-                f"Expected one of {', '.join(DTYPES)}.",
-                did_you_mean(self.dtype, DTYPES) or "Name one of these.",
-            )
-        if parse_device(self.device) != ("cpu", None):  # the CPU is there, and known to be without importing torch
-            check_dtype(resolve_device(self.device), self.dtype)
+        seed = self.conditions.seed if seed is None else seed
+        texts = [look_at_text(exercise, path, seed) for exercise, path in attempts]
+        if any(isinstance(text, str) for text in texts):
+            self.start()
 
-    def prepare(self, exercise: Exercise) -> tuple[Check, list[Trial]]:
-        """Load an exercise's check and draw its trials. Raises: DeviceUnavailable, UsageError for its dtype."""
-        device = resolve_device(self.device)
-        check_dtype(device, self.dtype)
-        content = load_check(exercise)
-        if self.dtype not in content.dtypes:
-            raise UsageError(
-                f"{exercise.id} cannot be judged in {self.dtype}.",
-                f"Expected one of {', '.join(content.dtypes)}.",
-                "Name one of these.",
+        def one(text: Judgement | str, exercise: Exercise, path: Path) -> Judgement:
+            judgement = self._try(exercise, path, text, seed) if isinstance(text, str) else text
+            tell(judgement)
+            return judgement
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            try:
+                futures = [pool.submit(one, text, *attempt) for text, attempt in zip(texts, attempts, strict=True)]
+                return [future.result() for future in futures]
+            except BaseException:  # an interrupt too: the processes end with it
+                self.close()
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _try(self, exercise: Exercise, path: Path, text: str, seed: int) -> Judgement:
+        """Send one attempt to a referee; where the referee itself is lost, to a second one, and no third."""
+        request = {
+            "exercise": [str(exercise.path), exercise.source],
+            "attempt": [str(path), text],
+            "conditions": asdict(self.conditions) | {"seed": seed},
+        }
+        for _ in range(2):
+            if answer := self._ask(request):
+                return _read_answer(json.loads(answer))
+        said = "Its process, and the one that judges it, were ended. Does something in your file end other processes?"
+        return begin_judgement(exercise, Status.WRONG, said, seed)
+
+    def _ask(self, request: dict[str, Any]) -> bytes:
+        warm = self.start()
+        with warm.fork(f"{_REFEREE}:judge_one", **request) as connection:
+            connection.settimeout(START_LIMIT_S + 2 * self.conditions.limit_s)
+            with suppress(OSError):
+                if answer := read_line(connection):
+                    return answer
+        if not (warm.ready or self._closed):  # at its end without ever being ready
+            raise ExecutionError(
+                f"The process that judges did not start: {warm.complaint}",
+                "Expected it to import torch.",
+                "Type 'lab doctor'.",
             )
-        seed = f"{self.seed} {exercise.id}"
-        return content, draw_trials(content, seed=seed, dtype=self.dtype, device=str(device))
+        return b""
+
+    def close(self) -> None:
+        """End the processes, whatever they are doing."""
+        with self._lock:
+            self._closed = True
+            if self._warm is not None:
+                self._warm.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _read_answer(answer: dict[str, Any]) -> Judgement:
+    """Return the judgement in a referee's answer. Raises: the LabError in it."""
+    if "error" in answer:
+        kind, *sentences = answer["error"]
+        error: type[LabError] = getattr(errors, kind)
+        raise error(*sentences)
+    return Judgement.from_record(answer["judgement"])
+
+
+def look_at_text(exercise: Exercise, path: Path, seed: int) -> Judgement | str:
+    """Judge by its text what is not started or is no Python; return the text of what has to be tried.
+
+    Raises: StorageError.
+    """
+    if not path.exists():
+        return begin_judgement(
+            exercise, Status.NOT_STARTED, f"There is no {path} yet: 'lab exercises' writes it.", seed
+        )
+    source = read_source(path)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # the attempt's own process shows them
+            module = ast.parse(source, str(path))
+            compile(module, str(path), "exec")
+        text = importlib.util.decode_source(source)
+    except SyntaxError as error:
+        said = f"Line {error.lineno} of {path.name} is no Python: {error.msg}."
+        return begin_judgement(exercise, Status.WRONG, said, seed)
+    except (ValueError, RecursionError, MemoryError) as error:
+        return begin_judgement(exercise, Status.WRONG, f"{path.name} is no Python: {error}.", seed)
+    if is_untouched(module, exercise.function):
+        said = f"Open {path} and replace 'raise NotImplementedError'."
+        return begin_judgement(exercise, Status.NOT_STARTED, said, seed)
+    return text
+
+
+def judge_attempts(attempts: Sequence[tuple[Exercise, Path]], conditions: Conditions) -> list[Judgement]:
+    """Judge attempts with a judge of their own. Raises: as Judge and Judge.judge."""
+    with Judge(conditions) as judge:
+        return judge.judge(attempts)
 
 
 def judge_all(
@@ -73,126 +194,11 @@ def judge_all(
 ) -> list[Judgement]:
     """Judge what the learner has for every exercise of a lesson, in their order; or the reference solutions.
 
-    Raises: DeviceUnavailable; StorageError where a file cannot be read (an absent one is not started);
-    ExecutionError where no process can be started.
+    Raises: as judge_attempts.
     """
-    exercises = discover_exercises(lesson_folder)
-    return judge_attempts([(e, e.path if solutions else attempt_path(e, workspace)) for e in exercises], conditions)
+    return judge_attempts(attempts_at(lesson_folder, workspace, solutions=solutions), conditions)
 
 
-def judge_attempts(attempts: Sequence[tuple[Exercise, Path]], conditions: Conditions) -> list[Judgement]:
-    """Judge attempts, each a file that defines its exercise's function, as many at once as there are processors.
-
-    Raises: as judge_all.
-    """
-    conditions.validate()
-    early = [_judge_text(exercise, path, conditions.seed) for exercise, path in attempts]
-    stop = threading.Event()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        try:
-            running = [
-                judgement or pool.submit(_observe, exercise, path, conditions, stop)
-                for judgement, (exercise, path) in zip(early, attempts, strict=True)
-            ]
-            return [r if isinstance(r, Judgement) else _conclude(r.result(), conditions.seed) for r in running]
-        except BaseException:  # an interrupt too: the processes end with it
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def check(
-    exercise_id: str,
-    function: Attempt,
-    *,
-    solutions: bool = False,
-    seed: int | None = None,
-    dtype: str = "float32",
-    device: str = "cpu",
-) -> Judgement:
-    """Judge a function in this process, for notebooks: ``check("ex01", two_partials)``.
-
-    It shares the process with the judge, so nothing limits how long it runs or what it patches. solutions:
-    judge the reference solution in its place. seed: of the trials; None draws one, which the judgement names.
-
-    Raises: UsageError for an unknown exercise or dtype; DeviceUnavailable; LabError for a solution that is wrong.
-    """
-    # Only files of that name are read, so that a broken exercise elsewhere is no concern of this one.
-    named = sorted(LESSONS.glob(f"*/exercises/{glob.escape(exercise_id)}*.py"))
-    exercises = [read_exercise(path) for path in named] or [e for f in LESSONS.iterdir() for e in discover_exercises(f)]
-    exercise = find_exercise(exercise_id, exercises)
-    seed = random.SystemRandom().randrange(2**31) if seed is None else seed
-    content, trials = Conditions(seed, dtype, device).prepare(exercise)
-    reply = Reply(observe_function(content, content.solution if solutions else function, trials), "", "")
-    judgement = _conclude(_Observed(exercise, content, trials, reply, "your cell"), seed)
-    if solutions and not judgement.solved:
-        raise LabError(
-            f"The reference solution of {exercise.id} is wrong with seed {seed}: {judgement.diagnosis}",
-            f"Expected it to be right in {dtype} on {device}.",
-            "Type 'lab doctor' and report what it prints together with the seed.",
-        )
-    return judgement
-
-
-def _judge_text(exercise: Exercise, path: Path, seed: int) -> Judgement | None:
-    """Judge by its text what is not started or is no Python; return None for what has to be tried."""
-    if not path.exists():
-        return _judgement(exercise, Status.NOT_STARTED, f"There is no {path} yet: 'lab exercises' writes it.", seed)
-    try:
-        with warnings.catch_warnings(action="ignore"):  # the attempt's own process shows them
-            module = ast.parse(read_source(path), str(path))
-            compile(module, str(path), "exec")
-    except SyntaxError as error:
-        return _judgement(
-            exercise, Status.WRONG, f"Line {error.lineno} of {path.name} is no Python: {error.msg}.", seed
-        )
-    except ValueError as error:
-        return _judgement(exercise, Status.WRONG, f"{path.name} is no Python: {error}.", seed)
-    if is_untouched(module, exercise.function):
-        return _judgement(exercise, Status.NOT_STARTED, f"Open {path} and replace 'raise NotImplementedError'.", seed)
-    return None
-
-
-@dataclass(frozen=True)
-class _Observed:
-    """An attempt that was tried. file: what to call its file."""
-
-    exercise: Exercise
-    check: Check
-    trials: list[Trial]
-    reply: Reply
-    file: str
-
-
-def _observe(exercise: Exercise, path: Path, conditions: Conditions, stop: threading.Event) -> _Observed:
-    prepare = cache(lambda: conditions.prepare(exercise))
-    limit_s = conditions.limit_s
-    reply = observe_in_process(exercise, path, lambda: prepare()[1], limit_s=limit_s, stop=stop)
-    return _Observed(exercise, *prepare(), reply, path.name)
-
-
-def _conclude(observed: _Observed, seed: int) -> Judgement:
-    """Compare what was observed with what is wanted, and name the mistake."""
-    # It imports torch, which nobody waits for who has not started.
-    from lab.practise.diagnose import compare_observations, diagnose, is_right
-
-    exercise, content, trials, reply = observed.exercise, observed.check, observed.trials, observed.reply
-    if reply.observations is None:
-        return _judgement(exercise, Status.WRONG, reply.failure, seed, output=reply.output)
-    raised = reply.observations[0].raised
-    # torch raises the same kind for an operation that a dtype does not have.
-    if raised and raised.type == NotImplementedError.__name__ and "not implemented for" not in raised.message:
-        next_step = f"It raises {raised.type}. Replace that."
-        return _judgement(exercise, Status.NOT_STARTED, next_step, seed, output=reply.output)
-    comparisons = compare_observations(content, trials, reply.observations)
-    if is_right(content, trials, reply.observations):
-        judgement = _judgement(exercise, Status.SOLVED, "", seed, output=reply.output)
-        return replace(judgement, hint="", meaning=exercise.meaning, comparisons=comparisons)
-    found = diagnose(content, trials, reply.observations, observed.file)
-    judgement = _judgement(exercise, Status.WRONG, found.text, seed, output=reply.output)
-    hint = exercise.hints[found.hint - 1]
-    return replace(judgement, mistake=found.mistake, hint=hint, comparisons=comparisons)
-
-
-def _judgement(exercise: Exercise, status: Status, diagnosis: str, seed: int, output: str = "") -> Judgement:
-    return Judgement(exercise.id, exercise.title, status, diagnosis, seed, hint=exercise.hints[0], output=output)
+def attempts_at(lesson_folder: Path, workspace: Path, *, solutions: bool = False) -> list[tuple[Exercise, Path]]:
+    """Return every exercise of a lesson with the file of the learner's attempt, or of the solution."""
+    return [(e, e.path if solutions else attempt_path(e, workspace)) for e in discover_exercises(lesson_folder)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from lab.finding import FINDING_MIME
@@ -22,8 +22,8 @@ class Judgement:
     """What was judged of one attempt.
 
     diagnosis: what is wrong, or what to do to start; nothing once solved. mistake: the name of the known
-    mistake that it is, or nothing. hint: the one to begin with. meaning: once solved, what it means for
-    training. seed: draws the same trials again. comparisons: every number beside its reference, as
+    mistake that it is, or nothing. hint: the one to begin with, and step, 1 to 3, its number. meaning: once solved,
+    what it means for training. seed: draws the same trials again. comparisons: every number beside its reference, as
     lab.compare writes them. output: what the attempt printed.
     """
 
@@ -34,6 +34,7 @@ class Judgement:
     seed: int
     mistake: str = ""
     hint: str = ""
+    step: int = 1
     meaning: str = ""
     comparisons: tuple[dict[str, Any], ...] = ()
     output: str = ""
@@ -46,6 +47,15 @@ class Judgement:
     def to_json(self) -> dict[str, str]:
         """Return what ``lab exercises --json`` says of it."""
         return {"id": self.id, "title": self.title, "status": str(self.status), "diagnosis": self.diagnosis}
+
+    def to_record(self) -> dict[str, Any]:
+        """Return all of it as plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, data: dict[str, Any]) -> Judgement:
+        """Read what to_record wrote, also where it came as JSON."""
+        return cls(**{**data, "status": Status(data["status"]), "comparisons": tuple(data["comparisons"])})
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Return what a notebook shows and what a run reads back; a cell that was not started is no claim."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-from lab.practise.discover import execute_file
+from lab.practise.discover import execute_source
 from lab.practise.exercise import Check
 from lab.practise.trial import AnswerError, Attempt, Observation, Raised, Trial, Values
 
@@ -20,13 +20,15 @@ def observe_function(check: Check, attempt: Attempt, trials: Iterable[Trial]) ->
     return [_observe(partial(check.observe, attempt, trial), file) for trial in trials]
 
 
-def observe_file(check: Check, function: str, path: Path, trials: list[Trial]) -> list[Observation]:
-    """Try the function of that name in a file; a file that cannot be executed has raised in every trial."""
+def observe_source(check: Check, function: str, source: str, path: Path, trials: list[Trial]) -> Iterator[Observation]:
+    """Try the function of that name in a file's text; a text that cannot be executed has raised in every trial."""
     try:
-        attempt = execute_file(path).get(function, _missing(function))
+        attempt = execute_source(source, path).get(function, _missing(function))
     except (Exception, SystemExit) as error:
-        return [Observation({}, _raised(error, str(path)))] * len(trials)
-    return [_observe(partial(check.observe, attempt, trial), str(path)) for trial in trials]
+        yield from [Observation({}, _raised(error, str(path)))] * len(trials)
+    else:
+        for trial in trials:
+            yield _observe(partial(check.observe, attempt, trial), str(path))
 
 
 def _missing(function: str) -> Attempt:

@@ -1,89 +1,83 @@
-"""An attempt tried in a process of its own, which may hang, die, print without end or patch what it likes.
+"""An attempt tried in a forked process, which may hang, die, print without end, fork or patch what it likes.
 
-Only what it observed comes back. One function, ``_start``, decides how the process is made: here a new
-interpreter; a fork of one that has imported torch, or a sandbox, goes in its place.
+Only what it observed comes back. What it left running is ended, daemons too.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import re
 import selectors
 import signal
-import subprocess
+import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 
-from lab.errors import ExecutionError
-from lab.practise.exercise import Exercise
-from lab.practise.trial import Observation, Trial
+import psutil
 
-LIMIT_S = 10.0  # for the attempt itself, all trials together
-START_LIMIT_S = 120.0  # for importing torch, which takes long from a cold disk
-OUTPUT_LIMIT = 1_000_000  # bytes kept of what the attempt prints; as much again for its answer
-_ROOT = Path(__file__).resolve().parents[2]
+from lab.practise.attempt import OUTPUT_LIMIT, Observe, live
+from lab.practise.trial import Observation, Reply, Trial
 
-
-@dataclass(frozen=True)
-class Reply:
-    """What came back. observations: one a trial, or None. failure: why there are none. output: what it printed."""
-
-    observations: list[Observation] | None
-    failure: str
-    output: str
+PROCESS_LIMIT = 64
+CLEANING_S = 3.0  # to end what an attempt left running
+_POLL_S = 0.05
+_SUBREAPER, _DUMPABLE = 36, 4  # from <linux/prctl.h>
 
 
-def observe_in_process(
-    exercise: Exercise,
-    attempt: Path,
+class Abandoned(Exception):
+    """Nobody waits any more for what is being judged."""
+
+
+def become_referee() -> None:
+    """Make this process the parent of whatever an attempt leaves behind, and closed to its curiosity. Linux only."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        libc.prctl(_SUBREAPER, 1, 0, 0, 0)
+        libc.prctl(_DUMPABLE, 0, 0, 0, 0)
+
+
+def observe_in_fork(
+    observe: Observe,
     trials: Callable[[], list[Trial]],
     *,
-    limit_s: float = LIMIT_S,
-    stop: threading.Event | None = None,
+    file: str,
+    limit_s: float,
+    on_cpu: bool,
+    client: socket.socket,
 ) -> Reply:
-    """Try the attempt in a file in a process of its own.
+    """Run observe(trials) in a fork.
 
-    trials: called while the process starts, so that both may import torch at once. stop: once set, the
-    process is ended at once. Nothing of the process group is left when this returns.
+    trials: called once the fork is there, so that it may run torch, which no fork would survive. file: the path that
+    the attempt's code was compiled under. client: once it closes its end, the fork is ended.
 
-    Raises: ExecutionError where the process could not be started, and whatever trials raises.
+    Raises: Abandoned, and whatever trials raises.
     """
-    stop = stop or threading.Event()
-    answer = ""
-    with _started(exercise, attempt, limit_s) as channel:
+    with _forked(observe, limit_s, on_cpu) as channel:
         sent = trials()
-        ready = channel.read_line(START_LIMIT_S, stop)
-        if ready:
-            channel.send(json.dumps([asdict(trial) for trial in sent]))
-            answer = channel.read_line(limit_s, stop)
-            channel.read_rest()
-    if not ready:
-        raise ExecutionError(
-            f"The process for {exercise.id} did not start: {channel.output[-500:].strip()}",
-            "Expected it to import torch and the exercise.",
-            "Type 'lab doctor'.",
-        )
+        channel.send(json.dumps([asdict(trial) for trial in sent]))
+        answer = channel.read_line(limit_s, client)
+        channel.read_rest()
     observations = _parse(answer, len(sent))
-    failure = "" if observations else _describe_failure(answer, channel, limit_s)
-    return Reply(observations, failure, channel.output)
+    return Reply(observations, "" if observations else _describe(answer, channel, limit_s, file), channel.output)
 
 
 class _Channel:
-    """Both pipes of an attempt's process, read together so that neither fills up and holds it."""
+    """What comes from an attempt's process, read together so that nothing fills up and holds it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], answers: int) -> None:
-        assert process.stdout is not None
-        self.process = process
-        self.ended = False  # it closed its pipe, by ending or otherwise, or wrote too much into it
-        self._answers, self._printed = answers, process.stdout.fileno()
+    def __init__(self, pid: int, answers: socket.socket, printed: int, trace: int) -> None:
+        self.pid, self.status = pid, 0
+        self.ended = False  # it closed its socket, by ending or otherwise, or wrote too much into it
+        self.crowd = False  # it started too many processes
+        self.trace = b""
+        self._answers, self._printed, self._trace = answers, printed, trace
         self._buffer, self._output, self._cut = b"", b"", False
         self._selector = selectors.DefaultSelector()
-        for descriptor in (self._answers, self._printed):
+        for descriptor in (answers.fileno(), printed, trace):
             os.set_blocking(descriptor, False)
             self._selector.register(descriptor, selectors.EVENT_READ)
 
@@ -95,40 +89,49 @@ class _Channel:
 
     def send(self, line: str) -> None:
         """Send the only line that the process will read."""
-        assert self.process.stdin is not None
-        with suppress(BrokenPipeError):
-            self.process.stdin.write(line.encode() + b"\n")
-            self.process.stdin.close()
+        self._answers.setblocking(True)
+        with suppress(OSError):
+            self._answers.sendall(line.encode() + b"\n")
+        self._answers.setblocking(False)
 
-    def read_line(self, limit_s: float, stop: threading.Event) -> str:
-        """Return the next line of the pipe, or nothing where the pipe ends before it, or the limit is over."""
-        deadline = time.monotonic() + limit_s
-        while b"\n" not in self._buffer and not self.ended and not stop.is_set():
+    def read_line(self, limit_s: float, client: socket.socket) -> str:
+        """Return the line that is answered, or nothing where there is none before the limit, and a bit, is over."""
+        deadline = time.monotonic() + limit_s + 0.2  # in which the line is told at which the time was up
+        self._selector.register(client, selectors.EVENT_READ)
+        while b"\n" not in self._buffer and not (self.ended or self.crowd):
             left = deadline - time.monotonic()
             if left <= 0:
                 return ""
-            for key, _ in self._selector.select(min(left, 0.1)):
+            for key, _ in self._selector.select(min(left, _POLL_S)):
+                if key.fileobj is client:
+                    raise Abandoned
                 self._read(key.fd)
+            self.crowd = len(_descendants()) > PROCESS_LIMIT
         line, newline, self._buffer = self._buffer.partition(b"\n")
         return line.decode("utf-8", "replace") if newline else ""
 
     def read_rest(self) -> None:
         """Read what is printed and waits to be read."""
-        with suppress(KeyError):  # it has closed its standard output
-            self._selector.get_key(self._printed)
-            self._read(self._printed)
+        for descriptor in (self._printed, self._trace):
+            with suppress(KeyError):  # it has closed that
+                self._selector.get_key(descriptor)
+                self._read(descriptor)
 
     def _read(self, descriptor: int) -> None:
         try:
             data = os.read(descriptor, 1 << 20)
         except BlockingIOError:
             return
+        except ConnectionError:
+            data = b""
         if not data:
             self._selector.unregister(descriptor)
-            self.ended |= descriptor == self._answers
-        elif descriptor == self._answers:
+            self.ended |= descriptor == self._answers.fileno()
+        elif descriptor == self._answers.fileno():
             self._buffer += data
             self.ended |= len(self._buffer) > OUTPUT_LIMIT
+        elif descriptor == self._trace:
+            self.trace = (self.trace + data)[:10_000]
         else:
             room = OUTPUT_LIMIT - len(self._output)
             self._output, self._cut = self._output + data[:room], self._cut or len(data) > room
@@ -136,71 +139,77 @@ class _Channel:
     def close(self) -> None:
         """Close everything on this side."""
         self._selector.close()
-        os.close(self._answers)
-        for stream in (self.process.stdin, self.process.stdout):
-            assert stream is not None
-            with suppress(BrokenPipeError):
-                stream.close()
+        self._answers.close()
+        os.close(self._printed)
+        os.close(self._trace)
 
 
 @contextmanager
-def _started(exercise: Exercise, attempt: Path, limit_s: float) -> Iterator[_Channel]:
-    """Hand out a starting process; end it and its group with the block."""
-    process, answers = _start(exercise, attempt, limit_s)
-    channel = _Channel(process, answers)
+def _forked(observe: Observe, limit_s: float, on_cpu: bool) -> Iterator[_Channel]:
+    """Hand out the channel to a new fork; end it, and all that it started, with the block."""
+    ours, its = socket.socketpair()
+    (printed, printing), (trace, tracing) = os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        live(observe, its, printing, tracing, limit_s, on_cpu)
+    its.close()
+    os.close(printing)
+    os.close(tracing)
+    channel = _Channel(pid, ours, printed, trace)
     try:
         yield channel
     finally:
-        # Before wait(): until then the group's number cannot belong to anyone else.
+        # Before it is buried: until then the group's number cannot belong to anyone else.
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+            os.killpg(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)  # where it had no time to become a group
+        channel.status = os.waitpid(pid, 0)[1]
         channel.close()
+        _end_all()
 
 
-def _start(exercise: Exercise, attempt: Path, limit_s: float) -> tuple[subprocess.Popen[bytes], int]:
-    """Start the process of an attempt in a session of its own; return it and the end to read its answers from."""
-    reading, writing = os.pipe()
-    files = [str(path.resolve()) for path in (exercise.path, attempt)]
-    # -P: a file torch.py beside the learner's is not imported. -u: what is printed before a crash is seen.
-    command = [sys.executable, "-P", "-u", "-m", "lab.practise.attempt", str(writing), *files, str(limit_s)]
-    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            pass_fds=[writing],
-            start_new_session=True,
-            env={**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"},
-        )
-    except OSError as error:
-        os.close(reading)
-        raise ExecutionError(
-            f"Could not start a process for {exercise.id}: {error.strerror}.",
-            "Expected room for one more process.",
-            "End some programs, then try again.",
-        ) from None
-    finally:
-        os.close(writing)
-    return process, reading
+def _descendants() -> list[psutil.Process]:
+    with suppress(psutil.Error):
+        return list(psutil.Process().children(recursive=True))
+    return []
+
+
+def _end_all() -> None:
+    """End what an attempt started and left: first all are stopped, so that none starts another, then killed.
+
+    What is still there after CLEANING_S ends with the sandbox, or stays where there is none.
+    """
+    deadline = time.monotonic() + CLEANING_S
+    while (left := _descendants()) and time.monotonic() < deadline:
+        for send in (psutil.Process.suspend, psutil.Process.kill):
+            for process in left:
+                with suppress(psutil.Error):
+                    send(process)
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
 
 
 def _parse(answer: str, count: int) -> list[Observation] | None:
     """Return the observations in an answer, or None where it is none."""
     try:
         observations = [Observation.from_json(data) for data in json.loads(answer)]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return observations if len(observations) == count else None
 
 
-def _describe_failure(answer: str, channel: _Channel, limit_s: float) -> str:
+def _describe(answer: str, channel: _Channel, limit_s: float, file: str) -> str:
+    """Say why an attempt has no answer."""
     if answer:
         return "The process answered with something that is no answer. Does your file write to open pipes?"
+    if channel.crowd:
+        return f"It started more than {PROCESS_LIMIT} processes, and was ended. Is there a fork in a loop?"
     if not channel.ended:
-        return f"It was still running after {limit_s:g} s. Is there a loop without an end?"
-    code = channel.process.returncode
+        lines = re.findall(rf'File "{re.escape(file)}", line (\d+)', channel.trace.decode("utf-8", "replace"))
+        where = f", in line {lines[0]}" if lines else ""
+        return f"It was still running after {limit_s:g} s{where}. Is there a loop without an end?"
+    code = os.waitstatus_to_exitcode(channel.status)
     how = f"with exit code {code}" if code >= 0 else f"by a signal: {signal.strsignal(-code)}"
     return f"The process ended before answering, {how}. Does something in your file end it, such as os._exit?"

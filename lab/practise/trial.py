@@ -97,6 +97,18 @@ class Observation:
         return cls(values, Raised(str(raised["type"]), str(raised["message"]), line and int(line)))
 
 
+@dataclass(frozen=True)
+class Reply:
+    """What came back of an attempt.
+
+    observations: one a trial, or None. failure: why there are none. output: what it printed.
+    """
+
+    observations: list[Observation] | None
+    failure: str = ""
+    output: str = ""
+
+
 def read_answer(answer: object, *names: str, read: Callable[[Any], Value] | None = None) -> dict[str, Value]:
     """Give what an attempt returned its names. read: what each is read by, read_number unless told.
 
