@@ -1,8 +1,8 @@
 # Every target sets the lab up first, which costs nothing once it is done. Variables are shown by `make help`.
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup ready lock lesson exercises hint notebooks jupyter verify golden doctor test lint bench \
-  bench-verify clean
+.PHONY: help setup ready lock lesson exercises watch check hint solution reset predict notebooks \
+  jupyter verify golden doctor test lint bench bench-verify clean
 
 # The one address named here: where torch's CPU wheels are. Empty means nowhere but pip's own settings.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -14,6 +14,8 @@ quote = '$(subst ','\'',$(1))'
 conditions = $(strip $(if $(DEVICE),--device $(call quote,$(DEVICE))) \
   $(if $(DTYPE),--dtype $(call quote,$(DTYPE))) $(if $(SEED),--seed $(call quote,$(SEED))))
 parameters = $(foreach p,$(P),-p $(call quote,$(p))) $(if $(X),-p $(call quote,x=$(X))) $(if $(Y),-p $(call quote,y=$(Y)))
+of_lesson = $(if $(LESSON),--lesson $(call quote,$(LESSON)))
+of_exercise = $(if $(EXERCISE),$(call quote,$(EXERCISE)))
 options = $(strip $(parameters) $(conditions))
 asked = $(strip $(if $(DEVICE),--device $(call quote,$(DEVICE))) $(if $(DTYPE),--dtype $(call quote,$(DTYPE))) \
   $(if $(OPS),--ops $(call quote,$(OPS))) $(if $(QUICK),--quick) $(if $(SOAK),--soak $(call quote,$(SOAK))))
@@ -36,10 +38,25 @@ lesson: ready ## the lesson: X=3 Y=1 DEVICE=cuda DTYPE=float64 SEED=1
 	@$(BIN)/lab lesson $(if $(LESSON),$(call quote,$(LESSON))) $(options) $(ARGS)
 
 exercises: ready ## your answers, judged; SOLUTIONS=1: the solutions
-	@$(BIN)/lab exercises $(if $(LESSON),$(call quote,$(LESSON))) $(if $(SOLUTIONS),--solutions) $(conditions) $(ARGS)
+	@$(BIN)/lab exercises $(of_lesson) $(if $(SOLUTIONS),--solutions) $(conditions) $(ARGS)
 
-hint: ready ## a hint, from a question (STEP=1) to the solution (4): EXERCISE=ex01
-	@$(BIN)/lab hint $(call quote,$(EXERCISE)) $(STEP) $(if $(LESSON),--lesson $(call quote,$(LESSON)))
+watch: ready ## your answers, judged whenever you save one
+	@$(BIN)/lab exercises watch $(of_lesson) $(conditions) $(ARGS)
+
+check: ready ## one answer, judged: EXERCISE=ex01; the next one without
+	@$(BIN)/lab exercises check $(of_exercise) $(of_lesson) $(conditions) $(ARGS)
+
+hint: ready ## a hint, a step further each time: EXERCISE=ex01 STEP=2
+	@$(BIN)/lab exercises hint $(of_exercise) $(STEP) $(of_lesson) $(ARGS)
+
+solution: ready ## the solution beside yours: EXERCISE=ex01 GIVE_UP=1
+	@$(BIN)/lab exercises solution $(of_exercise) $(if $(GIVE_UP),--give-up) $(of_lesson) $(ARGS)
+
+reset: ready ## begin an exercise anew, keeping what you have: EXERCISE=ex01
+	@$(BIN)/lab exercises reset $(of_exercise) $(of_lesson) $(ARGS)
+
+predict: ready ## what does code that surprises return? EXERCISE=ex02
+	@$(BIN)/lab exercises predict $(of_exercise) $(of_lesson) $(ARGS)
 
 notebooks: ready ## run the notebooks into outputs/: X=3 … or NOTEBOOK=file
 	@$(BIN)/lab run $(NOTEBOOK) $(options) $(ARGS)

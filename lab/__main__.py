@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import shlex
 import signal
 import sys
 from pathlib import Path
@@ -16,6 +15,8 @@ import typer
 from lab import __version__
 from lab.console import DeviceOption, DtypeOption, Json, Outputs, SeedOption, make_console, print_json, typed
 from lab.errors import INTERRUPTED, TERMINATED, LabError
+from lab.exercises_command import exercises_app
+from lab.predict_command import predict
 from lab.verify_command import golden, verify
 
 if TYPE_CHECKING:
@@ -76,60 +77,6 @@ def lesson(
     console.print(f"\n{checked}\nPictures and lesson.json: {folder}", soft_wrap=True)
     if json:
         print_json(result)
-
-
-@app.command()
-def exercises(
-    name: Annotated[
-        str, typer.Argument(help="The lesson's number or name; the first without.", show_default=False)
-    ] = "",
-    solutions: Annotated[
-        bool, typer.Option("--solutions", help="Judge the reference solutions; exit 1 if one fails.")
-    ] = False,
-    workspace: Annotated[Path, typer.Option("--workspace", help="Where your attempts are.")] = Path("workspace"),
-    device: DeviceOption = None,
-    dtype: DtypeOption = None,
-    seed: SeedOption = None,
-    json: Json = False,
-) -> None:
-    """Judge your attempts: what is solved, and what is wrong with the first that is not."""
-    import random
-
-    from lab.practise import Conditions, discover_exercises, judge_all, prepare_workspace
-    from lab.practise.report import report_judgements
-    from lab.teach.lessons import discover_lessons, find_lesson
-
-    lessons = discover_lessons() if solutions and not name else [find_lesson(name)]
-    # Fresh numbers each time, so that an answer made for the last ones is not an answer.
-    seed = random.SystemRandom().randrange(2**31) if seed is None else seed
-    conditions = Conditions(seed, dtype or "float32", device or "cpu")
-    conditions.validate()
-    if not solutions:
-        prepare_workspace(discover_exercises(lessons[0].folder), workspace)
-    judged = [judge_all(lesson.folder, workspace, conditions, solutions=solutions) for lesson in lessons]
-    judgements = [judgement for of_lesson in judged for judgement in of_lesson]
-    if json:
-        print_json({"seed": seed, "exercises": [judgement.to_json() for judgement in judgements]})
-    options = ["--dtype", conditions.dtype, "--device", conditions.device, "--seed", str(seed)]
-    words = ["exercises", *([name] if name else []), *(["--solutions"] if solutions else []), *options]
-    for text in report_judgements(judgements, again=f"{typed()} {shlex.join(words)}", workspace=workspace):
-        make_console(stderr=json).print(text)
-    if solutions and not all(judgement.solved for judgement in judgements):
-        sys.exit(1)
-
-
-@app.command()
-def hint(
-    exercise: Annotated[str, typer.Argument(help="Its id, such as ex01.")],
-    step: Annotated[int, typer.Argument(min=1, max=4, help="From 1, a question, to 4, the solution.")] = 1,
-    lesson: Annotated[str, typer.Option("--lesson", help="Its number or name; the first without.")] = "",
-) -> None:
-    """Give a hint: a question, a name to look up, a line with a hole, the solution."""
-    from lab.practise import discover_exercises, find_exercise, hint_steps
-    from lab.teach.lessons import find_lesson
-
-    found = find_exercise(exercise, discover_exercises(find_lesson(lesson).folder))
-    make_console(stderr=False).print(f"{found.title}, hint {step} of 4\n{hint_steps(found)[step - 1]}", markup=False)
 
 
 @app.command()
@@ -222,6 +169,8 @@ def doctor(device: DeviceOption = None, json: Json = False) -> None:
             print(f"  {key.removeprefix('torch.backends.'):<56} {value}")
 
 
+app.add_typer(exercises_app, name="exercises")
+exercises_app.command()(predict)
 app.command()(verify)
 app.command()(golden)
 

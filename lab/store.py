@@ -87,6 +87,24 @@ class Publication:
         return path
 
 
+def replace_file(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Write a text file in one step: whoever reads it, or finds it after a crash, sees the old one or the new one.
+
+    Raises: OSError.
+    """
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        temporary = Path(file.name)
+        try:
+            file.write(_encode(text))
+            file.flush()
+            os.fsync(file.fileno())
+            os.fchmod(file.fileno(), mode)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
 def _encode(text: str) -> bytes:
     r"""Return UTF-8; a lone surrogate, which has none, becomes ``\udcff``, which in JSON stands for the same."""
     return text.encode("utf-8", "backslashreplace")

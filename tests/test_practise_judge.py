@@ -280,6 +280,9 @@ def test_the_json_of_a_judgement(judged):
         "title": "Two partials",
         "status": "wrong",
         "diagnosis": "Right nowhere: you return -1, -1 whatever the inputs are. Compute it from them.",
+        "mistake": "",
+        "hint": TWO_PARTIALS.hints[0],
+        "seed": 0,
     }
 
 

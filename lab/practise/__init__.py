@@ -12,7 +12,9 @@ from lab.practise.judge import Judge, attempts_at, judge_all, judge_attempts
 from lab.practise.judgement import Judgement, Status
 from lab.practise.notebook import check
 from lab.practise.percent import exercises_as_percent
-from lab.practise.stub import attempt_path, prepare_workspace
+from lab.practise.sandbox import find_sandbox
+from lab.practise.session import Session
+from lab.practise.stub import attempt_path, prepare_workspace, reset_attempt
 from lab.practise.trial import (
     AnswerError,
     Attempt,
@@ -36,6 +38,7 @@ __all__ = [
     "Judge",
     "Judgement",
     "Mistake",
+    "Session",
     "Status",
     "Trial",
     "Value",
@@ -47,6 +50,7 @@ __all__ = [
     "discover_exercises",
     "exercises_as_percent",
     "find_exercise",
+    "find_sandbox",
     "hint_steps",
     "judge_all",
     "judge_attempts",
@@ -54,4 +58,5 @@ __all__ = [
     "read_answer",
     "read_number",
     "read_value",
+    "reset_attempt",
 ]

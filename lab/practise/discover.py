@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -68,13 +69,15 @@ def _read_hints(module: ast.Module) -> tuple[str, ...]:
 
 
 def find_exercise(exercise_id: str, exercises: Iterable[Exercise]) -> Exercise:
-    """Return the exercise with that id, or with that number (``ex01``).
+    """Return the exercise with that id, or with that number (``ex01``, ``ex1``, ``1``).
 
     Raises: UsageError where there is none.
     """
     by_id = {exercise.id: exercise for exercise in exercises}
+    typed = re.fullmatch(r"(?:ex)?(\d{1,4})", exercise_id)
+    number = f"ex{int(typed[1]):02}" if typed else exercise_id
     for name, exercise in by_id.items():
-        if exercise_id in (name, name.partition("_")[0]):
+        if exercise_id == name or number == name.partition("_")[0]:
             return exercise
     raise UsageError(
         f"There is no exercise {exercise_id!r}.",

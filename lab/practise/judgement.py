@@ -44,9 +44,10 @@ class Judgement:
         """Whether nothing is left to do."""
         return self.status is Status.SOLVED
 
-    def to_json(self) -> dict[str, str]:
+    def to_json(self) -> dict[str, Any]:
         """Return what ``lab exercises --json`` says of it."""
-        return {"id": self.id, "title": self.title, "status": str(self.status), "diagnosis": self.diagnosis}
+        told = ("id", "title", "status", "diagnosis", "mistake", "hint", "seed")
+        return {name: value for name, value in self.to_record().items() if name in told}
 
     def to_record(self) -> dict[str, Any]:
         """Return all of it as plain data."""

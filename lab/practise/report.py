@@ -13,33 +13,42 @@ _SIGNS = {Status.SOLVED: ("✓", "green"), Status.WRONG: ("✗", "red"), Status.
 _LINES = 20  # of what an attempt printed: its end
 
 
-def report_judgements(judgements: Sequence[Judgement], *, again: str, workspace: Path) -> Iterator[Text]:
-    """Yield the list of exercises, then what is wrong with the first that is not solved.
-
-    again: the command that judges with the same numbers. workspace: where the attempts lie.
-    """
-    solved = sum(judgement.solved for judgement in judgements)
-    yield Text(f"{solved}/{len(judgements)} solved", style="bold")
+def report_judgements(judgements: Sequence[Judgement]) -> Iterator[Text]:
+    """Yield how many are solved, and the list."""
+    yield Text(count_solved(judgements), style="bold")
     for judgement in judgements:
         sign, style = _SIGNS[judgement.status]
         yield Text(f"  {sign} {judgement.id.partition('_')[0]}  {judgement.title}", style=style)
-    yield Text()
-    first = next((judgement for judgement in judgements if not judgement.solved), None)
-    if first is None:
-        yield from (Text(f"{judgement.title}: {judgement.meaning}\n") for judgement in judgements)
-    else:
-        yield from _explain(first, again=again, workspace=workspace)
 
 
-def _explain(judgement: Judgement, *, again: str, workspace: Path) -> Iterator[Text]:
-    yield Text(f"{judgement.title}: {judgement.status}", style="bold")
+def count_solved(judgements: Sequence[Judgement]) -> str:
+    """Return such as ``14/24 solved``."""
+    return f"{sum(judgement.solved for judgement in judgements)}/{len(judgements)} solved"
+
+
+def first_to_explain(judgements: Sequence[Judgement]) -> Judgement | None:
+    """Return the first that is wrong, else the first that is not started; None where all are solved."""
+    for status in (Status.WRONG, Status.NOT_STARTED):
+        for judgement in judgements:
+            if judgement.status is status:
+                return judgement
+    return None
+
+
+def explain_judgement(judgement: Judgement, path: Path, *, again: str) -> Iterator[Text]:
+    """Yield all that is to be said of one. path: of the attempt. again: what judges with the same numbers."""
+    _, style = _SIGNS[judgement.status]
+    yield Text(f"{judgement.title}: {judgement.status}", style=f"bold {style}".replace(" dim", ""))
     if judgement.output:
         yield Text(_printable(judgement.output), style="dim")
+    if judgement.solved:
+        yield Text(judgement.meaning)
+        return
     yield Text(judgement.diagnosis)
     if judgement.hint:
-        yield Text(f"Hint: {judgement.hint}")
+        yield Text(f"Hint {judgement.step} of 4: {judgement.hint}")
     if judgement.status is Status.WRONG:
-        yield Text(f"Your file: {next(workspace.rglob(f'{judgement.id}.py'), workspace)}", style="dim")
+        yield Text(f"Your file: {path}", style="dim")
         if judgement.comparisons:
             yield Text(f"The same numbers again: {again}", style="dim")
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import os
 from collections.abc import Iterable, Iterator
+from itertools import count
 from pathlib import Path
 
 from lab.errors import StorageError
 from lab.practise.discover import find_function
 from lab.practise.exercise import Exercise
+from lab.store import storage_errors
 
 _BODY = "raise NotImplementedError"
 _HEADER = '"""{title}.\n\nReplace `raise NotImplementedError`, then type `make exercises LESSON={lesson}`.\n"""\n'
@@ -35,6 +37,21 @@ def prepare_workspace(exercises: Iterable[Exercise], workspace: Path) -> list[Pa
             "Expected a workspace that this user may write to, on a disk that has room.",
             "Give this user the folder (chown), or name another one.",
         ) from None
+
+
+def reset_attempt(exercise: Exercise, workspace: Path) -> Path | None:
+    """Put the stub in the place of an attempt, which is kept beside it; return where, or None if there was none.
+
+    Raises: StorageError.
+    """
+    path = attempt_path(exercise, workspace)
+    backup = next(b for n in count(1) if not (b := path.with_name(f"{path.name}.bak{n}")).exists())
+    with storage_errors(path):
+        kept = path.exists()
+        if kept:
+            path.rename(backup)
+    prepare_workspace([exercise], workspace)
+    return backup if kept else None
 
 
 def _write_new(path: Path, text: str) -> bool:
