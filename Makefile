@@ -1,7 +1,7 @@
 # Every target sets the lab up first, which costs nothing once it is done. Variables are shown by `make help`.
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup ready lock lesson exercises watch check hint solution reset predict notebooks \
+.PHONY: help setup ready lock lesson exercises watch check hint solution reset predict errors notebooks \
   jupyter verify golden doctor test lint bench bench-verify clean
 
 # The one address named here: where torch's CPU wheels are. Empty means nowhere but pip's own settings.
@@ -58,6 +58,9 @@ reset: ready ## begin an exercise anew, keeping what you have: EXERCISE=ex01
 predict: ready ## what does code that surprises return? EXERCISE=ex02
 	@$(BIN)/lab exercises predict $(of_exercise) $(of_lesson) $(ARGS)
 
+errors: ready ## a message, its cause and mend: NAME="second time"; all without
+	@$(BIN)/lab errors $(if $(NAME),$(call quote,$(NAME))) $(ARGS)
+
 notebooks: ready ## run the notebooks into outputs/: X=3 … or NOTEBOOK=file
 	@$(BIN)/lab run $(NOTEBOOK) $(options) $(ARGS)
 
@@ -80,7 +83,7 @@ test: ready ## run the tests: ARGS="-k setup"
 
 lint: ready ## check format, style, types, notebooks, scripts and workflow
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
-	@$(BIN)/mypy && find lab/lessons -path '*/exercises/*.py' -exec $(BIN)/mypy {} +
+	@$(BIN)/mypy && find lab/lessons \( -path '*/exercises/*.py' -o -name museum.py \) -exec $(BIN)/mypy {} +
 	@$(BIN)/lab generate --check
 	@$(BIN)/shellcheck requirements/*.sh .ci/run
 	@$(BIN)/yamllint --strict .github && $(BIN)/zizmor --offline --quiet .github

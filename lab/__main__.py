@@ -15,6 +15,7 @@ import typer
 from lab import __version__
 from lab.console import DeviceOption, DtypeOption, Json, Outputs, SeedOption, make_console, print_json, typed
 from lab.errors import INTERRUPTED, TERMINATED, LabError
+from lab.errors_command import errors, museum_pages
 from lab.exercises_command import exercises_app
 from lab.predict_command import predict
 from lab.verify_command import golden, verify
@@ -123,7 +124,7 @@ def generate(
     folder: Annotated[Path, typer.Option("--folder", help="Where notebooks are.")] = Path("notebooks"),
     keep: Annotated[bool, typer.Option("--keep", help="Write only those that are not there yet.")] = False,
 ) -> None:
-    """Generate the notebooks from the lessons and the exercises."""
+    """Generate the notebooks from the lessons and the exercises, and docs/errors.md from what torch says here."""
     from lab.practise import exercises_as_percent
     from lab.teach.lessons import discover_lessons
     from lab.teach.notebook import notebook_from_percent, stale_notebooks
@@ -133,6 +134,8 @@ def generate(
         sources[folder / f"{lesson.name}.ipynb"] = lesson.source.read_text("utf-8")
         sources[folder / f"{lesson.number}_exercises.ipynb"] = exercises_as_percent(lesson.folder)
     texts = {path: notebook_from_percent(source) for path, source in sources.items() if source}
+    if not keep:  # that is for a learner's copy of the notebooks
+        texts |= museum_pages(Path("docs"), check=check)
     stale = stale_notebooks(texts)
     if check and stale:
         raise LabError(
@@ -173,6 +176,7 @@ app.add_typer(exercises_app, name="exercises")
 exercises_app.command()(predict)
 app.command()(verify)
 app.command()(golden)
+app.command()(errors)
 
 
 def _raise_terminated(signum: int, frame: object) -> NoReturn:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -66,14 +65,13 @@ def exercises(
     seed: SeedOption = None,
     require_sandbox: Isolated = False,
     json: Json = False,
-) -> None:
+) -> int:
     """Judge your attempts: how far you are, and what is wrong with the first that is."""
     if context.invoked_subcommand is not None:
         _refuse_options(context)
-        return
+        return 0
     if solutions:
-        _judge_solutions(lesson, seed, {"device": device or "cpu", "dtype": dtype}, json=json)
-        return
+        return _judge_solutions(lesson, seed, {"device": device or "cpu", "dtype": dtype}, json=json)
     from lab.practise.report import first_to_explain, report_judgements
 
     with open_session(lesson, workspace, seed, require_sandbox, device=device, dtype=dtype) as session:
@@ -90,6 +88,7 @@ def exercises(
             console.print("\n\n".join(f"{judgement.title}: {judgement.meaning}" for judgement in judgements))
         if any(judgement.status is not Status.NOT_STARTED for judgement in judgements):
             _say_isolation(session)
+    return 0
 
 
 def _refuse_options(context: typer.Context) -> None:
@@ -103,8 +102,8 @@ def _refuse_options(context: typer.Context) -> None:
         )
 
 
-def _judge_solutions(lesson: str, seed: int | None, conditions: dict[str, str | None], *, json: bool) -> None:
-    """Judge the reference solutions of one lesson or of all. Exits with 1 where one is not accepted."""
+def _judge_solutions(lesson: str, seed: int | None, conditions: dict[str, str | None], *, json: bool) -> int:
+    """Judge the reference solutions of one lesson or of all; return the exit code, 1 where one is not accepted."""
     from lab.practise import attempts_at, judge_attempts
     from lab.practise.report import report_judgements
     from lab.teach.lessons import discover_lessons, find_lesson
@@ -122,8 +121,7 @@ def _judge_solutions(lesson: str, seed: int | None, conditions: dict[str, str | 
         make_console(stderr=json).print(
             f"{judgement.title} (seed {judgement.seed}): {judgement.diagnosis}", markup=False
         )
-    if wrong:
-        sys.exit(1)
+    return 1 if wrong else 0
 
 
 @exercises_app.command()
@@ -136,7 +134,7 @@ def check(
     seed: SeedOption = None,
     require_sandbox: Isolated = False,
     json: Json = False,
-) -> None:
+) -> int:
     """Judge one attempt; exit 1 unless it is solved."""
     with open_session(lesson, workspace, seed, require_sandbox, device=device, dtype=dtype) as session:
         (judgement,) = session.check([session.find(exercise)])
@@ -144,8 +142,7 @@ def check(
             print_json(judgement.to_json())
         _explain(session, judgement, make_console(stderr=json))
         _say_isolation(session)
-    if not judgement.solved:
-        sys.exit(1)
+    return 0 if judgement.solved else 1
 
 
 @exercises_app.command()

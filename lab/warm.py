@@ -96,11 +96,16 @@ class Warm:
         """Whether the parent has ended."""
         return self._process.poll() is not None
 
+    def ends_within(self, seconds: float) -> bool:
+        """Say whether the parent ends before that many seconds are over; it takes a moment where it was killed."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        return self.ended
+
     @property
     def complaint(self) -> str:
         """The end of what the parent wrote to its standard error, once it has ended or a second is over."""
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(1)
+        self.ends_within(1)
         self._errors.seek(0)
         return self._errors.read().decode("utf-8", "replace").strip()[-500:]
 

@@ -24,7 +24,7 @@ LAYERS = (
     ("lab.parameters", "lab.finding", "lab.provenance"),
     ("lab.teach", "lab.practise", "lab.prove", "lab.run"),
     ("lab.report", "lab.console"),
-    ("lab.exercises_command", "lab.predict_command", "lab.verify_command"),
+    ("lab.errors_command", "lab.exercises_command", "lab.predict_command", "lab.verify_command"),
     ("lab.__main__",),
 )
 
@@ -32,6 +32,7 @@ LAYERS = (
 CONTENT = (
     ("lab/lessons/*/lesson.py", ("lab.device", "lab.teach.show", "lab.teach.perform")),
     ("lab/lessons/*/exercises/*.py", ("lab.device", "lab.compare", "lab.practise")),
+    ("lab/lessons/*/museum.py", ("lab.practise",)),
 )
 
 # Beside the command line: `python lesson.py`, and forks, which end without what Python does at an exit.
@@ -205,6 +206,7 @@ def test_the_rules_see_the_lab() -> None:
         ("lab/lessons/05/lesson.py", "import lab", "imports lab, which"),
         ("lab/lessons/05/exercises/ex01.py", "from lab.practise.judge import check", "imports lab.practise.judge"),
         ("lab/lessons/05/exercises/ex01.py", "from lab.teach.show import walk", "imports lab.teach.show"),
+        ("lab/lessons/05/museum.py", "from lab.practise.showing import Scene", "imports lab.practise.showing"),
         ("lab/lessons/05/helpers.py", "", "neither a lesson nor an exercise"),
         ("lab/teach/stage.py", "FIRST = '05_gradients'", "names the lesson or exercise 05_gradients"),
         ("lab/teach/stage.py", "def f(n):\n    return f'lessons/05_gradients/{n}'", "names the lesson or exercise 05"),
@@ -241,6 +243,7 @@ def test_a_missing_docstring_is_named() -> None:
         ("lab/run/engine.py", 'def f():\n    """Such as 05_gradients."""'),
         ("lab/lessons/05/lesson.py", "import math, torch.nn\nfrom lab.teach.show import walk"),
         ("lab/lessons/05/exercises/ex01.py", "import torch\nfrom lab.practise import Check"),
+        ("lab/lessons/05/museum.py", "import torch\nfrom lab.practise import Exhibit"),
     ],
 )
 def test_what_the_design_allows_is_allowed(path: str, line: str) -> None:

@@ -51,6 +51,8 @@ def lab(*words: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess
         (["exercises", "solution", "ex01"], 2, "is not solved yet"),
         (["exercises", "predict", "ex99"], 2, "ex01_two_partials"),
         (["exercises", "merge", "nowhere"], 2, "There is no folder nowhere"),
+        (["errors", "nonsense"], 2, "There is no exhibit 'nonsense'"),
+        (["errors", "secnd-backward"], 2, "Did you mean 'second-backward'?"),
         (["run", "nowhere.ipynb"], 2, "There is no notebook"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
@@ -80,7 +82,7 @@ def test_an_absent_device_is_an_error_and_never_the_cpu(tmp_path: Path) -> None:
 def test_help_lists_every_command(tmp_path: Path) -> None:
     answer = lab("--help", cwd=tmp_path)
     assert answer.returncode == 0
-    assert all(command in answer.stdout for command in ("lesson", "exercises", "run", "generate", "doctor"))
+    assert all(command in answer.stdout for command in ("lesson", "exercises", "errors", "run", "generate", "doctor"))
 
 
 def test_the_first_line_of_a_lesson_comes_before_torch(tmp_path: Path) -> None:
@@ -167,6 +169,7 @@ def test_notebooks_are_checked_against_their_sources(tmp_path: Path) -> None:
     assert lab("generate", "--check", cwd=tmp_path).returncode == 1
     assert lab("generate", cwd=tmp_path).returncode == 0
     assert lab("generate", "--check", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "docs" / "errors.md").read_text("utf-8").startswith("# The error museum\n")
     written = {path.name: path.read_text("utf-8") for path in (tmp_path / "notebooks").iterdir()}
     assert written == {path.name: path.read_text("utf-8") for path in (ROOT / "notebooks").glob("*.ipynb")}
 
@@ -177,3 +180,4 @@ def test_a_learner_s_notebooks_are_kept(tmp_path: Path) -> None:
     mine.write_text("my answers", encoding="utf-8")
     assert lab("generate", "--keep", cwd=tmp_path).returncode == 0
     assert mine.read_text("utf-8") == "my answers"
+    assert not (tmp_path / "docs").exists()

@@ -59,6 +59,8 @@ def test_target_sets_the_lab_up_first(target: str) -> None:
         ("solution EXERCISE=ex01 GIVE_UP=1", "lab exercises solution 'ex01' --give-up"),
         ("reset EXERCISE=ex01", "lab exercises reset 'ex01'"),
         ("predict", "lab exercises predict"),
+        ("errors", "lab errors"),
+        ("errors|NAME=a leaf's view", "lab errors 'a leaf'\\''s view'"),
         ("notebooks", "lab run notebooks/*.ipynb"),
         ("notebooks X=3", "lab run notebooks/05_gradients.ipynb -p 'x=3'"),
         ("notebooks NOTEBOOK=mine.ipynb SEED=2", "lab run mine.ipynb --seed '2'"),

@@ -7,6 +7,7 @@ until there is something to judge.
 from lab.practise.conditions import Conditions
 from lab.practise.discover import discover_exercises, find_exercise
 from lab.practise.exercise import Check, Exercise, Mistake
+from lab.practise.exhibit import Exhibit
 from lab.practise.hint import hint_steps
 from lab.practise.judge import Judge, attempts_at, judge_all, judge_attempts
 from lab.practise.judgement import Judgement, Status
@@ -34,6 +35,7 @@ __all__ = [
     "Check",
     "Conditions",
     "Exercise",
+    "Exhibit",
     "Input",
     "Judge",
     "Judgement",

@@ -180,8 +180,8 @@ class _Case:
     def literal(self) -> Diagnosis | None:
         """The same numbers whatever the inputs."""
         numbers = [_numbers(o.values) for o in self.observations]
-        finite = numbers[0] and all(math.isfinite(n) for value in numbers[0].values() for n in numbers_in(value))
-        if not finite or any(row != numbers[0] for row in numbers):
+        typed_in = [n for value in numbers[0].values() for n in numbers_in(value)]
+        if not typed_in or not all(map(math.isfinite, typed_in)) or any(row != numbers[0] for row in numbers):
             return None
         typed = ", ".join(show(number) for number in numbers[0].values())
         missed = _wrong_names(numbers[0], _numbers(self.wanted[0]), self.trials[0])

@@ -130,6 +130,7 @@ class Judge:
                 "Expected it to import torch.",
                 "Type 'lab doctor'.",
             )
+        warm.ends_within(1)  # where it is lost with its referees, the next one needs another
         return b""
 
     def close(self) -> None:

@@ -32,7 +32,7 @@ class Trial:
     multiplied by on its way to a leaf. dtype and device: names, of every tensor in the trial.
     """
 
-    inputs: Mapping[str, Input]
+    inputs: Mapping[str, Any]  # each an Input; its author knows which
     factor: float
     dtype: str
     device: str
@@ -119,7 +119,7 @@ def read_answer(answer: object, *names: str, read: Callable[[Any], Value] | None
     except TypeError:
         parts = None
     if parts is None or len(parts) != len(names):
-        found = describe(answer) if parts is None else f"{len(parts)} values"
+        found = describe(answer) if parts is None else f"{len(parts)} value{'s' if len(parts) != 1 else ''}"
         forgotten = " Is there a return?" if answer is None else ""
         raise AnswerError(f"It returned {found}.{forgotten} Expected {len(names)} values: {', '.join(names)}.")
     return {name: (read or read_number)(part) for name, part in zip(names, parts, strict=True)}
@@ -149,7 +149,8 @@ def describe(answer: object) -> str:
     shape = getattr(answer, "shape", None)
     if isinstance(shape, tuple):
         return f"a tensor of shape {tuple(shape)}"
-    return "None" if answer is None else f"a {type(answer).__name__}"
+    name = type(answer).__name__
+    return "None" if answer is None else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def numbers_in(value: Value | Input) -> Iterator[float]:
