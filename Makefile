@@ -1,8 +1,8 @@
 # Every target sets the lab up first, which costs nothing once it is done. Variables are shown by `make help`.
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup ready lock lesson exercises watch check hint solution reset predict errors notebooks \
-  jupyter verify golden doctor test lint bench bench-verify clean
+.PHONY: help setup ready lock lesson exercises watch check hint solution reset predict errors grade \
+  notebooks jupyter verify golden doctor test lint bench bench-exercises bench-verify clean
 
 # The one address named here: where torch's CPU wheels are. Empty means nowhere but pip's own settings.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -61,12 +61,15 @@ predict: ready ## what does code that surprises return? EXERCISE=ex02
 errors: ready ## a message, its cause and mend: NAME="second time"; all without
 	@$(BIN)/lab errors $(if $(NAME),$(call quote,$(NAME))) $(ARGS)
 
+grade: ready ## the workspaces of many learners, judged: FOLDER=course
+	@$(BIN)/lab grade $(if $(FOLDER),$(call quote,$(FOLDER))) $(of_lesson) $(conditions) $(ARGS)
+
 notebooks: ready ## run the notebooks into outputs/: X=3 … or NOTEBOOK=file
 	@$(BIN)/lab run $(NOTEBOOK) $(options) $(ARGS)
 
 jupyter: ready ## your copy of the notebooks (workspace/) in JupyterLab
 	@$(BIN)/lab generate --folder workspace/notebooks --keep
-	@$(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir workspace/notebooks \
+	@LAB_WORKSPACE="$$PWD/workspace" $(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir workspace/notebooks \
 	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(ARGS)
 
 verify: ready ## prove a device's gradients: DEVICE=cuda QUICK=1 OPS=conv*
@@ -91,6 +94,9 @@ lint: ready ## check format, style, types, notebooks, scripts and workflow
 
 bench: ready ## time the lesson's start
 	@$(BIN)/python bench/lesson_startup.py $(ARGS)
+
+bench-exercises: ready ## what a judged answer costs, beside its peers
+	@$(BIN)/python bench/exercises.py $(ARGS)
 
 bench-verify: ready ## what `verify` finds and costs, beside its peers
 	@$(BIN)/python bench/verify.py $(ARGS)

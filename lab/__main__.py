@@ -17,6 +17,7 @@ from lab.console import DeviceOption, DtypeOption, Json, Outputs, SeedOption, ma
 from lab.errors import INTERRUPTED, TERMINATED, LabError
 from lab.errors_command import errors, museum_pages
 from lab.exercises_command import exercises_app
+from lab.grade_command import grade
 from lab.predict_command import predict
 from lab.verify_command import golden, verify
 
@@ -174,6 +175,7 @@ def doctor(device: DeviceOption = None, json: Json = False) -> None:
 
 app.add_typer(exercises_app, name="exercises")
 exercises_app.command()(predict)
+app.command()(grade)
 app.command()(verify)
 app.command()(golden)
 app.command()(errors)

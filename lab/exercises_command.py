@@ -237,7 +237,7 @@ def solution(
 
 
 def _show_solution(session: Session, exercise: Exercise) -> None:
-    from lab.practise.solution import answer_text, beside, solution_text
+    from lab.practise.solutions import answer_text, beside, solution_text
 
     path = session.path(exercise)
     yours = answer_text(exercise, path.read_text("utf-8", errors="replace")) if path.exists() else "nothing yet"

@@ -4,6 +4,7 @@
 
     outputs/<subject>/<key>/        one result; a repetition of the same key is <key>-2, <key>-3, …
     outputs/<subject>/latest        a link to the newest, swapped atomically
+    outputs/<name>                  a file that each run replaces, such as grades.json
     outputs/.partial-…/             being written; left behind only by a kill, removed by a later run
 
 A key is the digest of all that a result depends on.
@@ -11,6 +12,7 @@ A key is the digest of all that a result depends on.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -18,8 +20,9 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -56,20 +59,88 @@ def publishing(outputs: Path, subject: str, key: str) -> Iterator[Publication]:
         shelf.mkdir(parents=True, exist_ok=True)
         if not os.access(shelf, os.W_OK):
             raise PermissionError(None, "it is read-only or belongs to another user", str(shelf))
+    with _private_folder(outputs) as folder:
+        publication = Publication(folder)
+        yield publication
+        with storage_errors(outputs):
+            publication.path = _publish(folder, shelf, key)
+
+
+@contextmanager
+def _private_folder(outputs: Path) -> Iterator[Path]:
+    """Hand out a folder to write in; nothing of it is left after the block but what was renamed away."""
+    with storage_errors(outputs):
         _sweep(outputs)
         folder = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=outputs))
     lock = _lock_of(folder)
     try:
         with storage_errors(outputs):
             lock.acquire()
-        publication = Publication(folder)
-        yield publication
-        with storage_errors(outputs):
-            publication.path = _publish(folder, shelf, key)
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         lock.release()
         Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def replace_files(outputs: Path, texts: Mapping[str, str]) -> None:
+    """Replace files that lie in outputs itself, each by one rename, once all of them are on the disk.
+
+    texts: what each holds, by its name. Two that do so at once do it one after the other, so that the files of one
+    stand together. Raises: StorageError, after which the old ones are there.
+    """
+    with _private_folder(outputs) as folder, storage_errors(outputs):
+        for name, text in texts.items():
+            (folder / name).write_bytes(_encode(text))
+            _sync(folder / name)
+        with _held(outputs):
+            for name in texts:
+                (folder / name).replace(outputs / name)
+            _sync(outputs)
+
+
+def check_replaceable(outputs: Path, names: Iterable[str]) -> None:
+    """Refuse, before the work, an outputs folder in which replace_files would fail. Raises: StorageError."""
+    with storage_errors(outputs):
+        outputs.mkdir(parents=True, exist_ok=True)
+        for path in (outputs / name for name in names):
+            if path.is_dir():
+                raise IsADirectoryError(None, "it is a folder", str(path))
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold a folder against others that hold it; where the file system cannot, go on without."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def claimed(outputs: Path, name: str) -> Iterator[Path]:
+    """Hand out the first of outputs/name-1.jsonl, name-2.jsonl, … that no other process has. Raises: StorageError."""
+    with storage_errors(outputs):
+        outputs.mkdir(parents=True, exist_ok=True)
+        path, lock = _first_free(outputs, name)
+    try:
+        yield path
+    finally:
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def _first_free(outputs: Path, name: str) -> tuple[Path, FileLock]:
+    for number in count(1):
+        path = outputs / f"{name}-{number}.jsonl"
+        lock = FileLock(f"{path}.lock")
+        with suppress(Timeout):
+            lock.acquire(blocking=False)
+            return path, lock
+    raise AssertionError  # numbers do not end
 
 
 class Publication:
@@ -154,8 +225,8 @@ def _sweep(outputs: Path) -> None:
     for folder in folders:
         lock = _lock_of(folder)
         with suppress(Timeout, OSError):
-            newest = max(p.lstat().st_mtime for p in (folder, Path(lock.lock_file)) if p.exists())
-            if time.time() - newest > ORPHAN_AGE:
+            times = [path.lstat().st_mtime for path in (folder, Path(lock.lock_file)) if path.exists()]
+            if times and time.time() - max(times) > ORPHAN_AGE:  # else whoever wrote there has just finished
                 with lock.acquire(blocking=False):
                     shutil.rmtree(folder, ignore_errors=True)
                     Path(lock.lock_file).unlink(missing_ok=True)

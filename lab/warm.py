@@ -18,6 +18,7 @@ import gc
 import importlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -32,24 +33,32 @@ from typing import Any, NoReturn, Self
 
 ROOT = Path(__file__).resolve().parents[1]  # what `import lab` needs on the path
 _READY = b"r"
+_IDLE_S = 0.3
 _PDEATHSIG = 1  # from <linux/prctl.h>
 
 
 class Warm:
     """A warm parent, seen from its client. It starts at once and ends with close() or with the client.
 
-    modules: what it imports before the first fork. prefix: a command that runs another in a sandbox. Start it from a
+    modules: what it imports before the first fork. later: what it imports while nobody asks, where it can be imported.
+    prefix: a command that runs another in a sandbox. Start it from a
     thread that lives as long as it does, for a sandbox may end with the thread that started it.
 
     Raises: OSError where no process can be started.
     """
 
-    def __init__(self, *modules: str, prefix: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *modules: str,
+        later: Sequence[str] = (),
+        prefix: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._control, its = socket.socketpair()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by close()
         self._lock, self._ready = threading.Lock(), False
         # -P: no torch.py of the current folder is imported. -u: what is printed before a crash is seen.
-        python = [sys.executable, "-P", "-u", "-m", "lab.warm", str(its.fileno()), *modules]
+        python = [sys.executable, "-P", "-u", "-m", "lab.warm", str(its.fileno()), *modules, "--", *later]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         try:
             self._process = subprocess.Popen(
@@ -131,15 +140,20 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
 
 
-def serve(control: socket.socket, modules: Sequence[str]) -> None:
+def serve(control: socket.socket, modules: Sequence[str], later: Sequence[str]) -> None:
     """Be the warm parent: import, then fork for every byte with a descriptor, until the client closes its end."""
     for module in modules:
         importlib.import_module(module)
-    gc.collect()
-    gc.freeze()  # what is there now is shared with the forks; collecting would copy it into each
+    _share()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries the forks
     control.send(_READY)
+    waiting = list(later)
     while True:
+        if waiting and not select.select([control], [], [], _IDLE_S)[0]:
+            with suppress(ImportError):
+                importlib.import_module(waiting.pop(0))
+            _share()
+            continue
         byte, descriptors, *_ = socket.recv_fds(control, 1, 1)
         if not byte:
             return
@@ -148,6 +162,12 @@ def serve(control: socket.socket, modules: Sequence[str]) -> None:
             control.close()
             _run_fork(descriptors[0], parent)
         os.close(descriptors[0])
+
+
+def _share() -> None:
+    """Share what is there with the forks to come: collecting would copy it into each."""
+    gc.collect()
+    gc.freeze()
 
 
 def _run_fork(descriptor: int, parent: int) -> NoReturn:
@@ -183,5 +203,6 @@ def read_line(connection: socket.socket) -> bytes:
 
 
 if __name__ == "__main__":
+    _at = sys.argv.index("--")
     with socket.socket(fileno=int(sys.argv[1])) as _control:
-        serve(_control, sys.argv[2:])
+        serve(_control, sys.argv[2:_at], sys.argv[_at + 1 :])

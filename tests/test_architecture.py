@@ -24,7 +24,13 @@ LAYERS = (
     ("lab.parameters", "lab.finding", "lab.provenance"),
     ("lab.teach", "lab.practise", "lab.prove", "lab.run"),
     ("lab.report", "lab.console"),
-    ("lab.errors_command", "lab.exercises_command", "lab.predict_command", "lab.verify_command"),
+    (
+        "lab.errors_command",
+        "lab.exercises_command",
+        "lab.grade_command",
+        "lab.predict_command",
+        "lab.verify_command",
+    ),
     ("lab.__main__",),
 )
 

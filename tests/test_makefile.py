@@ -61,6 +61,7 @@ def test_target_sets_the_lab_up_first(target: str) -> None:
         ("predict", "lab exercises predict"),
         ("errors", "lab errors"),
         ("errors|NAME=a leaf's view", "lab errors 'a leaf'\\''s view'"),
+        ("grade|FOLDER=my course|SEED=1", "lab grade 'my course' --seed '1'"),
         ("notebooks", "lab run notebooks/*.ipynb"),
         ("notebooks X=3", "lab run notebooks/05_gradients.ipynb -p 'x=3'"),
         ("notebooks NOTEBOOK=mine.ipynb SEED=2", "lab run mine.ipynb --seed '2'"),

@@ -12,7 +12,16 @@ from pathlib import Path
 import pytest
 
 from lab.errors import StorageError
-from lab.store import ORPHAN_AGE, PARTIAL, digest, publishing, write_json
+from lab.store import (
+    ORPHAN_AGE,
+    PARTIAL,
+    check_replaceable,
+    claimed,
+    digest,
+    publishing,
+    replace_files,
+    write_json,
+)
 
 Mount = Callable[..., Path]
 
@@ -174,6 +183,72 @@ def test_orphans_are_removed_once_they_are_old_and_nobody_holds_them(tmp_path: P
         assert kept == {f"{PARTIAL}young", publication.folder.name}
         publication.write("a.txt", "text")
     assert (tmp_path / "subject" / "held" / "a.txt").read_text() == "text"
+
+
+def test_files_are_replaced_together(tmp_path: Path) -> None:
+    for texts in ({"a.txt": "old", "b.txt": "old"}, {"a.txt": "new", "b.txt": "\udcff"}):
+        replace_files(tmp_path, texts)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.txt": "new", "b.txt": "\\udcff"}
+
+
+def test_a_full_disk_keeps_all_the_old_files(mount: Mount) -> None:
+    outputs = mount("size=1m")
+    replace_files(outputs, {"a.txt": "old", "b.txt": "old"})
+    with pytest.raises(StorageError, match="No space left"):
+        replace_files(outputs, {"a.txt": "new", "b.txt": "new" * 1_000_000})
+    assert {path.name: path.read_text() for path in outputs.iterdir()} == {"a.txt": "old", "b.txt": "old"}
+
+
+def test_a_folder_in_a_file_s_place_is_refused_before_the_work(tmp_path: Path) -> None:
+    check_replaceable(tmp_path / "outputs", ["a.txt"])
+    (tmp_path / "outputs" / "a.txt").mkdir()
+    with pytest.raises(StorageError, match="it is a folder"):
+        check_replaceable(tmp_path / "outputs", ["b.txt", "a.txt"])
+    with pytest.raises(StorageError):
+        replace_files(tmp_path / "outputs", {"a.txt": "new"})
+
+
+def test_a_name_is_claimed_by_one_at_a_time(tmp_path: Path) -> None:
+    with claimed(tmp_path, "x") as first:
+        with claimed(tmp_path, "x") as second:
+            assert (first.name, second.name) == ("x-1.jsonl", "x-2.jsonl")
+        with claimed(tmp_path, "y") as other:
+            assert other.name == "y-1.jsonl"
+    with claimed(tmp_path, "x") as again:
+        assert again == first
+    assert list(tmp_path.iterdir()) == []
+
+
+REPLACER = """
+import os, sys
+from pathlib import Path
+from lab.store import replace_files
+print("ready", flush=True)
+for _ in range(int(sys.argv[2])):
+    text = os.urandom(50_000).hex()
+    replace_files(Path(sys.argv[1]), dict.fromkeys("abc", text))
+"""
+
+
+def test_those_who_replace_at_once_leave_the_files_of_one(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", REPLACER, str(tmp_path), "20"]
+    replacers = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(4)]
+    assert [replacer.wait(60) for replacer in replacers] == [0] * 4
+    assert len({(tmp_path / name).read_text() for name in "abc"}) == 1
+
+
+def test_those_who_are_killed_while_they_replace_leave_each_file_whole(tmp_path: Path) -> None:
+    for number in range(10):
+        command = [sys.executable, "-c", REPLACER, str(tmp_path), "1000000"]
+        replacer = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert replacer.stdout is not None
+        replacer.stdout.readline()
+        while not (tmp_path / "c").exists():
+            time.sleep(0.001)
+        time.sleep(0.013 * number)
+        replacer.kill()
+        replacer.communicate()
+        assert [len((tmp_path / name).read_text()) for name in "abc"] == [100_000] * 3
 
 
 PUBLISHER = """

@@ -8,10 +8,10 @@ from lab.practise.conditions import Conditions
 from lab.practise.discover import discover_exercises, find_exercise
 from lab.practise.exercise import Check, Exercise, Mistake
 from lab.practise.exhibit import Exhibit
-from lab.practise.hint import hint_steps
+from lab.practise.hints import hint_steps
 from lab.practise.judge import Judge, attempts_at, judge_all, judge_attempts
 from lab.practise.judgement import Judgement, Status
-from lab.practise.notebook import check
+from lab.practise.notebook import check, hint, solution
 from lab.practise.percent import exercises_as_percent
 from lab.practise.sandbox import find_sandbox
 from lab.practise.session import Session
@@ -53,6 +53,7 @@ __all__ = [
     "exercises_as_percent",
     "find_exercise",
     "find_sandbox",
+    "hint",
     "hint_steps",
     "judge_all",
     "judge_attempts",
@@ -61,4 +62,5 @@ __all__ = [
     "read_number",
     "read_value",
     "reset_attempt",
+    "solution",
 ]

@@ -1,14 +1,14 @@
 """What an attempt got wrong, told from the values that it produced.
 
-Every known mistake is run on the same trials as the attempt. The one that does the same in all of them is the
-diagnosis; what matches none of them is described as it is.
+Every known mistake is run on the same trials as the attempt, as long as it does the same. The one that does in all
+of them is the diagnosis; what matches none of them is described as it is.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -23,6 +23,7 @@ from lab.practise.trial import AnswerError, Observation, Raised, Trial, Value, V
 
 # Enough of an exception's message to know it by; what follows may name shapes and versions.
 _KNOWN_BY = 40
+_TOLD = 3  # values that an unknown answer is told of
 
 
 @dataclass(frozen=True)
@@ -125,11 +126,12 @@ class _Case:
     def wanted(self) -> list[Values]:
         return [self.check.expected(trial) for trial in self.trials]
 
-    @cached_property
-    def mistaken(self) -> list[tuple[Mistake, list[Observation]]]:
-        """Every known mistake with what it does on the same trials."""
-        with warnings.catch_warnings(action="ignore"):  # a mistake may be one that PyTorch warns of
-            return [(m, observe_function(self.check, m.function, self.trials)) for m in self.check.mistakes]
+    def mistaken(self, mistake: Mistake) -> Iterator[tuple[Observation, Observation, Trial]]:
+        """Yield, a trial after the other, what the attempt did and what a known mistake does there."""
+        for trial, observation in zip(self.trials, self.observations, strict=True):
+            with warnings.catch_warnings(action="ignore"):  # a mistake may be one that PyTorch warns of
+                (seen,) = observe_function(self.check, mistake.function, [trial])
+            yield observation, seen, trial
 
     @cached_property
     def shown(self) -> int:
@@ -139,22 +141,20 @@ class _Case:
 
     def known(self) -> Diagnosis | None:
         """A mistake that does the same in every trial."""
-        for mistake, seen in self.mistaken:
-            rows = zip(self.observations, seen, self.trials, strict=True)
+        for mistake in self.check.mistakes:
             if all(
                 _same_exception(o.raised, s.raised) and not _wrong_names(o.values, s.values, trial)
-                for o, s, trial in rows
+                for o, s, trial in self.mistaken(mistake)
             ):
                 return self._tell(mistake)
         return None
 
     def nearly_known(self) -> Diagnosis | None:
         """A mistake whose numbers depend on a choice, such as the step of a finite difference."""
-        for mistake, seen in self.mistaken:
-            rows = list(zip(self.observations, seen, strict=True))
+        for mistake in self.check.mistakes:
             if mistake.within and all(
                 not (o.raised or s.raised) and _near(o.values.get(name), s.values[name], mistake.within)
-                for o, s in rows
+                for o, s, _ in self.mistaken(mistake)
                 for name in s.values
             ):
                 return self._tell(mistake)
@@ -203,5 +203,6 @@ class _Case:
         trial, got, want = self.trials[self.shown], self.observations[self.shown].values, self.wanted[self.shown]
         wrong = [f"{n} is {show(got.get(n))}, expected {show(want[n])}" for n in _wrong_names(got, want, trial)]
         secret = f" (where gradients reach the inputs multiplied by a secret {show(trial.factor)})"
-        told = f"At {trial}{secret if trial.factor != 1 else ''}: {'; '.join(wrong)}."
+        more = f"; and {len(wrong) - _TOLD} more" if len(wrong) > _TOLD else ""
+        told = f"At {trial}{secret if trial.factor != 1 else ''}: {'; '.join(wrong[:_TOLD])}{more}."
         return Diagnosis(f"{told} This is none of the mistakes that the exercise knows.")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from lab.errors import StorageError, UsageError, did_you_mean
@@ -95,9 +97,12 @@ def load_check(exercise: Exercise) -> Check:
 def execute_source(source: str | bytes, path: Path) -> dict[str, Any]:
     """Execute the text of a Python file and return its names. Raises: whatever the file raises.
 
-    An import would leave bytecode behind, and take it for the file where it was edited twice within a second.
+    An import would leave bytecode behind, and take it for the file where it was edited twice within a second. It is
+    a module all the same, for a dataclass looks for the one that it was written in.
     """
-    names: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
+    module = sys.modules[path.stem] = ModuleType(path.stem)
+    names = vars(module)
+    names["__file__"] = str(path)
     exec(compile(source, str(path), "exec"), names)
     return names
 

@@ -13,7 +13,7 @@ import json
 import os
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
@@ -34,6 +34,12 @@ from lab.warm import Warm, read_line
 
 START_LIMIT_S = 120.0  # for importing torch, which takes long from a cold disk
 _REFEREE = "lab.practise.referee"
+# What torch imports when it is first used: by torch.func and gradcheck, and by backward(v). The names are private, so
+# that one may be gone in another torch: then it is imported when it is used.
+_LATER = ("sympy", "torch._dynamo", "torch._subclasses.schema_check_mode", "torch.fx.experimental.symbolic_shapes")
+# The diagnosis of an attempt that ended whatever it could. Of two that are judged at once it may be the other's doing.
+ENDED = "Its process, and the one that judges it, were ended. Does something in your file end other processes?"
+_LOOKING = threading.Lock()  # what warnings are shown is the whole process's
 
 
 class Judge:
@@ -63,7 +69,7 @@ class Judge:
         if self._closed:
             raise ExecutionError("This judge is closed.", "Expected one that is open.", "Make another.")
         try:
-            return Warm(_REFEREE, prefix=self.sandbox.prefix, environment=self.sandbox.environment)
+            return Warm(_REFEREE, later=_LATER, prefix=self.sandbox.prefix, environment=self.sandbox.environment)
         except OSError as error:
             raise ExecutionError(
                 f"Could not start a process to judge in: {error.strerror}.",
@@ -71,16 +77,10 @@ class Judge:
                 "End some programs, then try again.",
             ) from None
 
-    def judge(
-        self,
-        attempts: Sequence[tuple[Exercise, Path]],
-        seed: int | None = None,
-        tell: Callable[[Judgement], None] = lambda _: None,
-    ) -> list[Judgement]:
+    def judge(self, attempts: Sequence[tuple[Exercise, Path]], seed: int | None = None) -> list[Judgement]:
         """Judge attempts, each a file that defines its exercise's function, as many at once as there are processors.
 
-        seed: of the trials; that of the conditions unless given. tell: called with each judgement as it is made,
-        from any thread.
+        seed: of the trials; that of the conditions unless given.
 
         Raises: StorageError where a file cannot be read (an absent one is not started); ExecutionError where no
         process can be started; UsageError for a dtype that an exercise is not judged in.
@@ -91,9 +91,7 @@ class Judge:
             self.start()
 
         def one(text: Judgement | str, exercise: Exercise, path: Path) -> Judgement:
-            judgement = self._try(exercise, path, text, seed) if isinstance(text, str) else text
-            tell(judgement)
-            return judgement
+            return self._try(exercise, path, text, seed) if isinstance(text, str) else text
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             try:
@@ -104,18 +102,27 @@ class Judge:
                 pool.shutdown(cancel_futures=True)
                 raise
 
-    def _try(self, exercise: Exercise, path: Path, text: str, seed: int) -> Judgement:
+    def judge_source(self, exercise: Exercise, path: Path, source: bytes) -> Judgement:
+        """Judge what the caller has read of a file. path: what to call it.
+
+        It may be called from several threads at once; each has to live as long as there are others, for the warm
+        parent may have to be started anew. An error leaves the judge as it is, and a lost referee is not replaced:
+        where the diagnosis is ENDED, the caller judges it again while no other is judged. Raises: as judge.
+        """
+        text = look_at_source(exercise, path, source, self.conditions.seed)
+        return self._try(exercise, path, text, self.conditions.seed, 1) if isinstance(text, str) else text
+
+    def _try(self, exercise: Exercise, path: Path, text: str, seed: int, referees: int = 2) -> Judgement:
         """Send one attempt to a referee; where the referee itself is lost, to a second one, and no third."""
         request = {
             "exercise": [str(exercise.path), exercise.source],
             "attempt": [str(path), text],
             "conditions": asdict(self.conditions) | {"seed": seed},
         }
-        for _ in range(2):
+        for _ in range(referees):
             if answer := self._ask(request):
                 return _read_answer(json.loads(answer))
-        said = "Its process, and the one that judges it, were ended. Does something in your file end other processes?"
-        return begin_judgement(exercise, Status.WRONG, said, seed)
+        return begin_judgement(exercise, Status.WRONG, ENDED, seed)
 
     def _ask(self, request: dict[str, Any]) -> bytes:
         warm = self.start()
@@ -124,13 +131,13 @@ class Judge:
             with suppress(OSError):
                 if answer := read_line(connection):
                     return answer
+        warm.ends_within(1)  # where it is lost with its referees, the next one needs another
         if not (warm.ready or self._closed):  # at its end without ever being ready
             raise ExecutionError(
                 f"The process that judges did not start: {warm.complaint}",
                 "Expected it to import torch.",
                 "Type 'lab doctor'.",
             )
-        warm.ends_within(1)  # where it is lost with its referees, the next one needs another
         return b""
 
     def close(self) -> None:
@@ -167,9 +174,13 @@ def look_at_text(exercise: Exercise, path: Path, seed: int) -> Judgement | str:
         return begin_judgement(
             exercise, Status.NOT_STARTED, f"There is no {path} yet: 'lab exercises' writes it.", seed
         )
-    source = read_source(path)
+    return look_at_source(exercise, path, read_source(path), seed)
+
+
+def look_at_source(exercise: Exercise, path: Path, source: bytes, seed: int) -> Judgement | str:
+    """Judge what a file holds as look_at_text does. path: what to call it."""
     try:
-        with warnings.catch_warnings(action="ignore"):  # the attempt's own process shows them
+        with _LOOKING, warnings.catch_warnings(action="ignore"):  # the attempt's own process shows them
             module = ast.parse(source, str(path))
             compile(module, str(path), "exec")
         text = importlib.util.decode_source(source)

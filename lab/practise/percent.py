@@ -14,7 +14,8 @@ _HEAD = """\
 # # Exercises of lesson {lesson}
 #
 # Replace `raise NotImplementedError` in a cell, run it, then run the cell
-# below it: it judges what you wrote on random numbers.
+# below it: it judges what you wrote on random numbers. Stuck? Type
+# `hint("ex01")` in a new cell; once it is solved, `solution("ex01")`.
 
 # %% tags=["parameters"]
 solutions: bool = False  # judge the reference solutions in place of your cells
@@ -25,7 +26,7 @@ seed: int = 0  # of the numbers that answers are tried on
 # %%
 from functools import partial
 
-from lab.practise import check
+from lab.practise import check, hint, solution
 
 judge = partial(check, solutions=solutions, device=device, dtype=dtype, seed=seed)
 """

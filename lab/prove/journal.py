@@ -13,13 +13,10 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import count
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from lab.prove.result import ChunkResult
-from lab.store import storage_errors
+from lab.store import claimed, storage_errors
 
 
 class Journal:
@@ -51,21 +48,5 @@ class Journal:
 @contextmanager
 def opened_journal(outputs: Path, key: str) -> Iterator[Journal]:
     """Hand out the first journal of a key that no other run holds. Raises: StorageError."""
-    with storage_errors(outputs):
-        outputs.mkdir(parents=True, exist_ok=True)
-        path, lock = _free(outputs, key)
-    try:
+    with claimed(outputs, f".verify-{key}") as path:
         yield Journal(path)
-    finally:
-        lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)
-
-
-def _free(outputs: Path, key: str) -> tuple[Path, FileLock]:
-    for number in count(1):
-        path = outputs / f".verify-{key}-{number}.jsonl"
-        lock = FileLock(f"{path}.lock")
-        with suppress(Timeout):
-            lock.acquire(blocking=False)
-            return path, lock
-    raise AssertionError  # numbers do not end

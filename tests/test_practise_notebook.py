@@ -1,0 +1,65 @@
+"""The exercises in a notebook: the same words as in the terminal, and the same progress."""
+
+import pytest
+
+from lab.errors import UsageError
+from lab.lessons import LESSONS
+from lab.practise import check, discover_exercises, hint, solution
+from lab.practise.progress import read_progress
+
+EXERCISE = discover_exercises(next(LESSONS.glob("05_*")))[0]
+
+
+def two_partials(x, y):
+    (x**2 + y**3).backward()
+    return x.grad, y.grad
+
+
+def swapped(x, y):
+    (x**2 + y**3).backward()
+    return y.grad, x.grad
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    monkeypatch.setenv("LAB_WORKSPACE", str(tmp_path))
+    return tmp_path
+
+
+def test_progress_is_kept_in_the_workspace_that_is_named(workspace):
+    check("ex01", swapped, seed=0)
+    check("ex01", two_partials, seed=0)
+    events = read_progress(EXERCISE, workspace).events
+    assert [(event["status"], event["mistake"]) for event in events] == [("wrong", "swapped"), ("solved", "")]
+    assert events[1]["text"].startswith("def two_partials")
+
+
+def test_nothing_is_kept_of_the_solutions(workspace):
+    check("ex01", two_partials, solutions=True)
+    assert not list(workspace.iterdir())
+
+
+def test_hints_go_on_from_the_mistake(workspace):
+    check("ex01", swapped, seed=0)
+    assert str(hint("ex01")).startswith("Two partials, hint 3 of 4\n")
+    assert "z.backward()" in hint("ex01")
+    assert str(hint("ex01", 1)) == f"Two partials, hint 1 of 4\n{EXERCISE.hints[0]}"
+    with pytest.raises(UsageError, match="There is no hint 5"):
+        hint("ex01", 5)
+
+
+def test_without_a_workspace_a_hint_names_the_next_one(monkeypatch):
+    monkeypatch.delenv("LAB_WORKSPACE", raising=False)
+    assert str(hint("ex01")).endswith("The next one: hint('ex01', 2)")
+    assert "The next one" not in hint("ex01", 4)
+
+
+def test_the_solution_opens_once_solved_or_given_up(workspace):
+    with pytest.raises(UsageError, match="give_up=True"):
+        solution("ex01")
+    told = solution("ex01", give_up=True)
+    assert "z.backward()" in told
+    assert EXERCISE.meaning in told
+    assert repr(told) == str(told)  # as a notebook shows it
+    assert solution("ex01") == told
+    assert read_progress(EXERCISE, workspace).gave_up
