@@ -387,5 +387,5 @@ claim("under no_grad() the step is made, and x is still a leaf", x.is_leaf)
 # * Clear gradients before the next step; copy the ones you want to keep.
 # * Compute without recording under `torch.no_grad()`.
 #
-# Now practise: `make exercises` has three problems on what you have just
-# read.
+# Now practise: the first three problems of `make exercises` are on what you
+# have just read, the others go on from there.
