@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -142,6 +143,8 @@ def end_with_parent() -> None:
 
 def serve(control: socket.socket, modules: Sequence[str], later: Sequence[str]) -> None:
     """Be the warm parent: import, then fork for every byte with a descriptor, until the client closes its end."""
+    # What is multi-threaded is the pool of a numeric library, which is ready for a fork; Python 3.12 warns of any.
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     for module in modules:
         importlib.import_module(module)
     _share()

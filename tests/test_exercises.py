@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import warnings
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,8 @@ def test_every_mistake_is_told_by_its_own_diagnosis(exercise, place):
     for seed in seeds(place.dtype):
         content, trials = trials_of(exercise, seed, place)
         for mistake in content.mistakes:
-            observations = observe_function(content, mistake.function, trials)
+            with warnings.catch_warnings(action="ignore"):  # PyTorch may warn of it, which the attempt's process shows
+                observations = observe_function(content, mistake.function, trials)
             assert not is_right(content, trials, observations), (seed, mistake)
             diagnosis = diagnose(content, trials, observations, "file.py")
             assert diagnosis.mistake == mistake.function.__name__, (seed, diagnosis.text)
