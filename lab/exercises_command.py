@@ -85,7 +85,7 @@ def exercises(
         if shown := first_to_explain(judgements):
             _explain(session, shown, console)
         else:
-            console.print("\n\n".join(f"{judgement.title}: {judgement.meaning}" for judgement in judgements))
+            console.print("\n\n".join(f"{each.title}: {each.meaning}" for each in judgements if each.solved))
         if any(judgement.status is not Status.NOT_STARTED for judgement in judgements):
             _say_isolation(session)
     return 0
@@ -116,7 +116,7 @@ def _judge_solutions(lesson: str, seed: int | None, conditions: dict[str, str | 
         print_json({"exercises": [judgement.to_json() for judgement in judgements]})
     for text in report_judgements(judgements):
         make_console(stderr=json).print(text)
-    wrong = [judgement for judgement in judgements if not judgement.solved]
+    wrong = [judgement for judgement in judgements if judgement.status in (Status.WRONG, Status.NOT_STARTED)]
     for judgement in wrong:
         make_console(stderr=json).print(
             f"{judgement.title} (seed {judgement.seed}): {judgement.diagnosis}", markup=False
@@ -138,6 +138,8 @@ def check(
     """Judge one attempt; exit 1 unless it is solved."""
     with open_session(lesson, workspace, seed, require_sandbox, device=device, dtype=dtype) as session:
         (judgement,) = session.check([session.find(exercise)])
+        if judgement.status is Status.NOT_JUDGED:
+            raise UsageError(judgement.diagnosis, "Expected one of its own dtypes.", "Name one with --dtype.")
         if json:
             print_json(judgement.to_json())
         _explain(session, judgement, make_console(stderr=json))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab.console import DeviceOption, DtypeOption, Json, Outputs, SeedOption, make_console, print_json, typed
+from lab.console import DeviceOption, DtypeOption, Isolated, Json, Outputs, SeedOption, make_console, print_json, typed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,9 +29,7 @@ def grade(
     device: DeviceOption = None,
     dtype: DtypeOption = None,
     seed: SeedOption = None,
-    require_sandbox: Annotated[
-        bool, typer.Option("--require-sandbox", help="Refuse to run attempts that nothing isolates.")
-    ] = False,
+    require_sandbox: Isolated = False,
     outputs: Outputs = Path("outputs"),
     json: Json = False,
 ) -> None:

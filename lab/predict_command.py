@@ -54,7 +54,7 @@ def _ask(session: Session, exercise: Exercise, question: Any, number: str, conso
     from lab.practise.predict import read_prediction, tell_truth
     from lab.practise.trial import show
 
-    given = ", ".join(f"{name} = {show(value)}" for name, value in question.inputs.items())
+    given = ", ".join(f"{name} = {value}" for name, value in question.inputs.items())
     code = "\n".join(f"    {line}" for line in question.code.splitlines())
     console.print(f"{number}. {given}, tracked. What does this return?\n\n{code}\n", markup=False)
     while True:
@@ -69,5 +69,5 @@ def _ask(session: Session, exercise: Exercise, question: Any, number: str, conso
         except ValueError:
             console.print("Expected a number, a list of numbers such as [1, 2], True, False, None or error.")
     console.print(f"{tell_truth(question, said)}\n", markup=False)
-    session.note(exercise, "predicted", question=question.name, said=said, right=question.is_answered_by(said))
+    session.note(exercise, "predicted", question=question.name, said=show(said), right=question.is_answered_by(said))
     return True

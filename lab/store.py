@@ -253,7 +253,7 @@ def storage_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         who = f"user {os.getuid()}" if hasattr(os, "getuid") else "this user"
         raise StorageError(
-            f"Could not write {error.filename or path} as {who}: {error.strerror}.",
+            f"Could not write {error.filename or path} as {who}: {error.strerror or error}.",
             "Expected a folder that this user may write to, on a disk that has room.",
-            "Free some space, give this user the folder (chown), or name another with '--outputs FOLDER'.",
+            "Free some space, give this user the folder (chown), or name another one.",
         ) from None

@@ -6,9 +6,9 @@
                           ├── fork: one function with one connection to the client
                           └── fork: …
 
-The parent never runs an operation, asks for a device or starts a thread: each would break in its forks. A fork ends
-when its function returns, and with the parent; the parent ends with its client, also where that was killed. Nothing
-is pickled: a fork reads one line of JSON that names its function, and what else it was sent.
+The parent never runs an operation, asks for a device or starts a thread of its own: each would break in its forks. A
+fork ends when its function returns, and with the parent; the parent ends with its client, also where that was killed.
+Nothing is pickled: a fork reads one line of JSON that names its function, and what else it was sent.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
@@ -42,8 +44,7 @@ class Warm:
     """A warm parent, seen from its client. It starts at once and ends with close() or with the client.
 
     modules: what it imports before the first fork. later: what it imports while nobody asks, where it can be imported.
-    prefix: a command that runs another in a sandbox. Start it from a
-    thread that lives as long as it does, for a sandbox may end with the thread that started it.
+    prefix: a command that runs another in a sandbox.
 
     Raises: OSError where no process can be started.
     """
@@ -57,26 +58,43 @@ class Warm:
     ) -> None:
         self._control, its = socket.socketpair()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by close()
-        self._lock, self._ready = threading.Lock(), False
+        self._lock, self._ready, self._closed = threading.Lock(), False, threading.Event()
         # -P: no torch.py of the current folder is imported. -u: what is printed before a crash is seen.
         python = [sys.executable, "-P", "-u", "-m", "lab.warm", str(its.fileno()), *modules, "--", *later]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        environment = {**(os.environ if environment is None else environment), "PYTHONPATH": path}
+        started: Future[subprocess.Popen[bytes]] = Future()
+        start = partial(self._live, started, [*prefix, *python], environment, its.fileno())
+        threading.Thread(target=start, daemon=True).start()
         try:
-            self._process = subprocess.Popen(
-                [*prefix, *python],
-                stdin=subprocess.DEVNULL,
-                stdout=self._errors,
-                stderr=self._errors,
-                pass_fds=[its.fileno()],
-                start_new_session=True,  # an interrupt of the client's is for the client to handle
-                env={**(os.environ if environment is None else environment), "PYTHONPATH": path},
-            )
+            self._process = started.result()
         except BaseException:
+            self._closed.set()
             self._control.close()
             self._errors.close()
             raise
         finally:
             its.close()
+
+    def _live(
+        self, started: Future[subprocess.Popen[bytes]], command: list[str], environment: Mapping[str, str], its: int
+    ) -> None:
+        """Start the parent in a thread that lives as long as it: a sandbox may end with the thread that started it."""
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=self._errors,
+                stderr=self._errors,
+                pass_fds=[its],
+                start_new_session=True,  # an interrupt of the client's is for the client to handle
+                env=environment,
+            )
+        except BaseException as error:
+            started.set_exception(error)
+        else:
+            started.set_result(process)
+            self._closed.wait()
 
     def fork(self, target: str, **request: Any) -> socket.socket:
         """Let ``module:function`` run in a fork, as function(connection, **request); return our end of the connection.
@@ -102,6 +120,11 @@ class Warm:
         return self._ready
 
     @property
+    def pid(self) -> int:
+        """The parent's process; with a prefix, that command's."""
+        return self._process.pid
+
+    @property
     def ended(self) -> bool:
         """Whether the parent has ended."""
         return self._process.poll() is not None
@@ -125,6 +148,7 @@ class Warm:
         self._process.kill()
         self._process.wait()
         self._errors.close()
+        self._closed.set()
 
     def __enter__(self) -> Self:
         return self
@@ -153,7 +177,7 @@ def serve(control: socket.socket, modules: Sequence[str], later: Sequence[str]) 
     waiting = list(later)
     while True:
         if waiting and not select.select([control], [], [], _IDLE_S)[0]:
-            with suppress(ImportError):
+            with suppress(Exception):  # a module that another version has not, or not so: who needs it will say so
                 importlib.import_module(waiting.pop(0))
             _share()
             continue
@@ -161,9 +185,10 @@ def serve(control: socket.socket, modules: Sequence[str], later: Sequence[str]) 
         if not byte:
             return
         parent = os.getpid()
-        if os.fork() == 0:
-            control.close()
-            _run_fork(descriptors[0], parent)
+        with suppress(OSError):  # no room for one more process: the client finds its connection at its end
+            if os.fork() == 0:
+                control.close()
+                _run_fork(descriptors[0], parent)
         os.close(descriptors[0])
 
 

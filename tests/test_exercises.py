@@ -3,11 +3,13 @@
 import ast
 import inspect
 import warnings
+from itertools import product
 from pathlib import Path
 
 import pytest
 import torch
 
+from lab.device import device_row, present_devices
 from lab.lessons import LESSONS
 from lab.practise import (
     Conditions,
@@ -33,9 +35,7 @@ def execute_file(path):
     return execute_source(path.read_bytes(), path)
 
 
-def seeds(dtype):
-    """Many for the dtype that learners meet, some for the others."""
-    return range(20 if dtype is torch.float32 else 5)
+SEEDS = range(20)
 
 
 def trials_of(exercise, seed, place=None):
@@ -76,7 +76,7 @@ def test_the_stub_runs_and_says_that_it_is_not_implemented(exercise, tmp_path):
 
 @every_exercise
 def test_the_solution_is_right(exercise, place):
-    for seed in seeds(place.dtype):
+    for seed in SEEDS:
         content, trials = trials_of(exercise, seed, place)
         observations = observe_function(content, content.solution, trials)
         assert is_right(content, trials, observations), (seed, observations)
@@ -84,7 +84,7 @@ def test_the_solution_is_right(exercise, place):
 
 @every_exercise
 def test_every_mistake_is_told_by_its_own_diagnosis(exercise, place):
-    for seed in seeds(place.dtype):
+    for seed in SEEDS:
         content, trials = trials_of(exercise, seed, place)
         for mistake in content.mistakes:
             with warnings.catch_warnings(action="ignore"):  # PyTorch may warn of it, which the attempt's process shows
@@ -141,7 +141,7 @@ def test_the_seed_decides_what_is_drawn(exercise):
 
 @every_exercise
 def test_every_dtype_holds_what_is_drawn_exactly(exercise):
-    for seed in seeds(torch.float32):
+    for seed in SEEDS:
         for trial in trials_of(exercise, seed)[1]:
             numbers = [n for value in (*trial.inputs.values(), trial.factor) for n in numbers_in(value)]
             for dtype in load_check(exercise).dtypes:
@@ -162,10 +162,11 @@ def test_every_exercise_has_at_least_two_other_right_answers():
     ids=lambda part: getattr(part, "__name__", part),
 )
 def test_a_right_answer_is_accepted_however_it_is_written(exercise, answer):
-    for dtype in load_check(find_exercise(exercise, EXERCISES)).dtypes:
-        for seed in range(3):
-            judgement = check(exercise, answer, seed=seed, dtype=dtype)
-            assert judgement.solved, judgement
+    for device, dtype in product(present_devices(), load_check(find_exercise(exercise, EXERCISES)).dtypes):
+        if dtype in device_row(device.partition(":")[0]).dtypes:
+            for seed in range(3):
+                judgement = check(exercise, answer, seed=seed, dtype=dtype, device=device)
+                assert judgement.solved, judgement
 
 
 @pytest.mark.parametrize(

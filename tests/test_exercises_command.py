@@ -213,14 +213,14 @@ def test_a_workspace_that_cannot_be_written_is_an_error_of_its_own(learner: Lear
 
 
 def test_a_prediction_is_compared_with_the_truth_and_kept(learner: Learner) -> None:
-    told = learner.types("predict", says="nonsense(\n1e6\n")
+    told = learner.types("predict", says="nonsense(\n1e6\nnan\n")
     assert told.returncode == 0
     assert "What does this return?" in told.stdout
     assert "Expected a number" in told.stdout
     assert "You said 1e+06; it " in told.stdout
     kept = [json.loads(path.read_text("utf-8")) for path in learner.file.parent.glob("progress/*.json")]
     (event,) = (event for each in kept for event in each["events"])
-    assert (event["what"], event["said"], event["right"]) == ("predicted", 1e6, False)
+    assert (event["what"], event["said"], event["right"]) == ("predicted", "1e+06", False)
     nobody = learner.types("predict")
     assert nobody.returncode == 0
     assert "Nobody answers" in nobody.stdout

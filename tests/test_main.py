@@ -44,7 +44,7 @@ def lab(*words: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess
         (["exercises", "--device", "cpu:7"], 3, "Present:"),
         (["exercises", "hint", "ex99"], 2, "ex01_two_partials"),
         (["exercises", "hint", "ex01", "5"], 2, "step"),
-        (["exercises", "check", "two_partials"], 2, "Did you mean 'ex01_two_partials'?"),
+        (["exercises", "check", "ex01_two_partial"], 2, "Did you mean 'ex01_two_partials'?"),
         (["exercises", "--lesson", "99"], 2, "05_gradients"),
         (["exercises", "--seed", "1", "check"], 2, "Expected them after it"),
         (["exercises", "wacth"], 2, "Did you mean 'watch'?"),

@@ -15,15 +15,15 @@ from lab.practise import Status, check
         (lambda x, y: (x, y, x), "It returned 3 values. Expected 2 values: dz/dx, dz/dy."),
         (lambda x, y: ("four", True), "dz/dx is a str. Expected a single number, such as 4."),
         (lambda x, y: (x.reshape(1), y), "dz/dx is a tensor of shape (1,). Expected a single number, such as 4."),
-        (lambda x, y: (x, None), "dz/dy is None. A .grad stays None until backward()"),
+        (lambda x, y: (x, None), "dz/dy is None. A .grad is None until a backward()"),
         (
             lambda x, y: (x * float("nan"), y / 0),
-            "At x = 2, y = 3: dz/dx is nan, expected 4; dz/dy is inf, expected 27.",
+            "At x = 2, y = 3: dz/dx: nan, expected 4; dz/dy: inf, expected 27.",
         ),
         (lambda x, y: (0, 1), "Right nowhere: you return 0, 1 whatever the inputs are."),
         (
             lambda x, y: (x / 7, y / 7),
-            "At x = 2, y = 3: dz/dx is 0.285714, expected 4; dz/dy is 0.428571, expected 27.",
+            "At x = 2, y = 3: dz/dx: 0.285714, expected 4; dz/dy: 0.428571, expected 27.",
         ),
         (lambda x, y: torch.autograd.grad(x**2, y), "The result was not computed from this tensor"),
     ],
@@ -42,7 +42,7 @@ def test_what_is_right_at_the_lessons_point_only_is_shown_with_its_secret():
 
     told = check("ex01", twice_the_value, seed=0).diagnosis
     assert "(where gradients reach the inputs multiplied by a secret 1.5)" in told
-    assert "dz/dx is 5.875, expected 7.875" in told
+    assert "dz/dx: 5.875, expected 7.875" in told
     assert "dz/dy" not in told
 
 
@@ -60,4 +60,4 @@ def test_a_near_miss_is_no_finite_difference():
     judgement = check("ex01", nearly, seed=0)
     assert judgement.status is Status.WRONG
     assert judgement.mistake == ""
-    assert "dz/dx is 4.004, expected 4." in judgement.diagnosis
+    assert "dz/dx: 4.004, expected 4." in judgement.diagnosis

@@ -1,6 +1,7 @@
 """The judge, in the face of attempts that hang, die, print, patch or lie."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,9 +20,10 @@ from lab.practise import (
     Judge,
     Status,
     attempt_path,
+    attempts_at,
     check,
     discover_exercises,
-    judge_all,
+    judge_attempts,
     prepare_workspace,
 )
 from lab.practise.attempt import OUTPUT_LIMIT
@@ -222,7 +224,7 @@ def judged(tmp_path_factory, isolation):
 def test_a_wrong_attempt_is_told_what_is_wrong(judged, name, told):
     assert judged[name].status is Status.WRONG
     assert told in judged[name].diagnosis
-    assert judged[name].hint in TWO_PARTIALS.hints
+    assert judged[name].hint in (TWO_PARTIALS.hints if "is no Python" not in told else ("",))
     assert "Traceback" not in judged[name].diagnosis
 
 
@@ -274,6 +276,10 @@ def test_no_process_is_left(judged):
         found.kill()
 
 
+def judge_all(workspace, conditions, *, solutions=False):
+    return judge_attempts(attempts_at(FOLDER, workspace, solutions=solutions), conditions)
+
+
 def test_the_json_of_a_judgement(judged):
     assert judged["patches what it likes"].to_json() == {
         "id": "ex01_two_partials",
@@ -287,7 +293,7 @@ def test_the_json_of_a_judgement(judged):
 
 
 def test_solutions_are_solved_and_the_seed_is_reported(tmp_path):
-    judgements = judge_all(FOLDER, tmp_path, Conditions(seed=7), solutions=True)
+    judgements = judge_all(tmp_path, Conditions(seed=7), solutions=True)
     assert [judgement.status for judgement in judgements] == [Status.SOLVED] * len(discover_exercises(FOLDER))
     assert {judgement.seed for judgement in judgements} == {7}
     assert not list(tmp_path.iterdir())
@@ -297,7 +303,8 @@ def test_untouched_stubs_are_judged_without_torch(tmp_path):
     prepare_workspace(discover_exercises(FOLDER), tmp_path)
     code = (
         "import sys; from pathlib import Path; from lab.practise import *; "
-        f"print([str(j.status) for j in judge_all(Path({str(FOLDER)!r}), Path({str(tmp_path)!r}), Conditions())]);"
+        f"attempts = attempts_at(Path({str(FOLDER)!r}), Path({str(tmp_path)!r}));"
+        "print([str(j.status) for j in judge_attempts(attempts, Conditions())]);"
         "print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=True)
@@ -305,7 +312,7 @@ def test_untouched_stubs_are_judged_without_torch(tmp_path):
 
 
 def test_an_absent_file_is_not_started(tmp_path):
-    judgement = judge_all(FOLDER, tmp_path, Conditions())[0]
+    judgement = judge_all(tmp_path, Conditions())[0]
     assert judgement.status is Status.NOT_STARTED
     assert "lab exercises" in judgement.diagnosis
 
@@ -313,14 +320,14 @@ def test_an_absent_file_is_not_started(tmp_path):
 def test_a_file_that_cannot_be_read_is_a_storage_error(tmp_path):
     attempt_path(TWO_PARTIALS, tmp_path).mkdir(parents=True)
     with pytest.raises(StorageError, match="Could not read"):
-        judge_all(FOLDER, tmp_path, Conditions())
+        judge_all(tmp_path, Conditions())
 
 
 def test_an_absent_device_is_no_silent_fall_back(tmp_path):
     with pytest.raises(DeviceUnavailable, match="Did you mean 'cuda'"):
-        judge_all(FOLDER, tmp_path, Conditions(device="cud"))
+        judge_all(tmp_path, Conditions(device="cud"))
     with pytest.raises(DeviceUnavailable, match="Present"):
-        judge_all(FOLDER, tmp_path, Conditions(device="cpu:7"), solutions=True)
+        judge_all(tmp_path, Conditions(device="cpu:7"), solutions=True)
 
 
 def test_a_notebook_asks_for_an_exercise_by_id():
@@ -411,6 +418,28 @@ def test_nothing_can_be_reached_over_the_network(tmp_path):
         with pytest.raises(TimeoutError):
             server.accept()
     assert "raised ConnectionRefusedError" in judgement.diagnosis
+
+
+@pytest.mark.parametrize("lost", ["ended", "stopped"])
+def test_a_warm_parent_that_is_lost_is_replaced(tmp_path, lost, monkeypatch):
+    monkeypatch.setattr("lab.practise.judge.REFEREE_LIMIT_S", 2.0)
+    attempt = write(tmp_path / "right", ATTEMPTS["prints a little"])
+    with Judge(Conditions(limit_s=2.0), sandbox=Sandbox(missing="the test says so")) as judge:
+        assert judge.judge([(TWO_PARTIALS, attempt)])[0].solved
+        parent = psutil.Process(judge.start().pid)
+        parent.suspend() if lost == "stopped" else parent.kill()
+        assert judge.judge([(TWO_PARTIALS, attempt)])[0].solved
+
+
+def test_an_exercise_that_is_not_judged_in_a_dtype_says_so_and_the_others_are_judged(tmp_path):
+    attempts = attempts_at(FOLDER, tmp_path, solutions=True)
+    with Judge(Conditions(dtype="float16")) as judge:
+        judgements = judge.judge(attempts)
+        others = [judgement for judgement in judgements if judgement.status is not Status.SOLVED]
+        assert {judgement.status for judgement in others} == {Status.NOT_JUDGED}
+        assert 0 < len(others) < len(judgements)
+        assert all(re.search(r"is judged in float\d.*, not in float16", judgement.diagnosis) for judgement in others)
+        assert judge.judge(attempts[:1])[0].solved  # it goes on
 
 
 def environment():

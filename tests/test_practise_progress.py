@@ -27,7 +27,7 @@ def judged(status, *, mistake="", step=1):
 def test_nothing_is_known_at_first(tmp_path):
     progress = read_progress(EXERCISE, tmp_path)
     assert progress == Progress(EXERCISE.id)
-    assert (progress.solved, progress.gave_up, progress.attempts, progress.next_hint) == (False, False, 0, 1)
+    assert (progress.solved, progress.gave_up, progress.next_hint) == (False, False, 1)
 
 
 def test_what_was_judged_adds_up(tmp_path):
@@ -36,8 +36,8 @@ def test_what_was_judged_adds_up(tmp_path):
     record_judgement(EXERCISE, tmp_path, judged(Status.WRONG, mistake="swapped", step=3), "one")
     record_judgement(EXERCISE, tmp_path, judged(Status.WRONG, mistake="swapped", step=3), "two")
     progress = read_progress(EXERCISE, tmp_path)
-    assert progress.mistakes == {"swapped": 2}
-    assert (progress.attempts, progress.solved, progress.next_hint) == (2, False, 3)
+    assert [event["text"] for event in progress.events] == ["one", "two"]
+    assert (progress.solved, progress.next_hint) == (False, 3)
     record_judgement(EXERCISE, tmp_path, judged(Status.SOLVED), "three")
     record_judgement(EXERCISE, tmp_path, judged(Status.WRONG), "four")
     assert read_progress(EXERCISE, tmp_path).solved  # once is for ever

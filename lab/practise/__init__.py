@@ -9,7 +9,7 @@ from lab.practise.discover import discover_exercises, find_exercise
 from lab.practise.exercise import Check, Exercise, Mistake
 from lab.practise.exhibit import Exhibit
 from lab.practise.hints import hint_steps
-from lab.practise.judge import Judge, attempts_at, judge_all, judge_attempts
+from lab.practise.judge import Judge, attempts_at, judge_attempts
 from lab.practise.judgement import Judgement, Status
 from lab.practise.notebook import check, hint, solution
 from lab.practise.percent import exercises_as_percent
@@ -55,7 +55,6 @@ __all__ = [
     "find_sandbox",
     "hint",
     "hint_steps",
-    "judge_all",
     "judge_attempts",
     "prepare_workspace",
     "read_answer",

@@ -193,7 +193,8 @@ class _Case:
         got, want = self.observations[self.shown].values, self.wanted[self.shown]
         for name, number in _numbers(want).items():
             if got.get(name) is None:
-                return Diagnosis(f"{name} is None. A .grad stays None until backward() brings something to that leaf.")
+                filled = "A .grad is None until a backward() has filled it, and that of a result stays None."
+                return Diagnosis(f"{name} is None. {filled}")
             if shape_of(got[name]) != shape_of(number):
                 return Diagnosis(f"{name} is {show(got[name])}. Expected {_like(number)}.")
         return None
@@ -201,7 +202,7 @@ class _Case:
     def unknown(self) -> Diagnosis:
         """The values as they are."""
         trial, got, want = self.trials[self.shown], self.observations[self.shown].values, self.wanted[self.shown]
-        wrong = [f"{n} is {show(got.get(n))}, expected {show(want[n])}" for n in _wrong_names(got, want, trial)]
+        wrong = [f"{n}: {show(got.get(n))}, expected {show(want[n])}" for n in _wrong_names(got, want, trial)]
         secret = f" (where gradients reach the inputs multiplied by a secret {show(trial.factor)})"
         more = f"; and {len(wrong) - _TOLD} more" if len(wrong) > _TOLD else ""
         told = f"At {trial}{secret if trial.factor != 1 else ''}: {'; '.join(wrong[:_TOLD])}{more}."

@@ -76,16 +76,23 @@ def find_exercise(exercise_id: str, exercises: Iterable[Exercise]) -> Exercise:
     Raises: UsageError where there is none.
     """
     by_id = {exercise.id: exercise for exercise in exercises}
-    typed = re.fullmatch(r"(?:ex)?(\d{1,4})", exercise_id)
-    number = f"ex{int(typed[1]):02}" if typed else exercise_id
     for name, exercise in by_id.items():
-        if exercise_id == name or number == name.partition("_")[0]:
+        if is_named(exercise_id, name):
             return exercise
+    numbers = ", ".join(name.partition("_")[0] for name in by_id)
     raise UsageError(
         f"There is no exercise {exercise_id!r}.",
-        f"Expected one of {', '.join(by_id)}.",
+        f"Expected one of {numbers}, or a name such as {next(iter(by_id), '')}.",
         did_you_mean(exercise_id, by_id) or "Type 'lab exercises' to see how far you are.",
     )
+
+
+def is_named(typed: str, exercise_id: str) -> bool:
+    """Say whether what was typed is that exercise's id, its number, or the name of its function."""
+    digits = re.fullmatch(r"(?:ex)?(\d{1,4})", typed)
+    number = f"ex{int(digits[1]):02}" if digits else typed
+    short, _, function = exercise_id.partition("_")
+    return typed in (exercise_id, function) or number == short
 
 
 def load_check(exercise: Exercise) -> Check:

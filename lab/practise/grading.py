@@ -61,6 +61,7 @@ def grade_of(judgement: Judgement) -> Grade:
         Status.SOLVED: Outcome.SOLVED,
         Status.WRONG: Outcome.WRONG,
         Status.NOT_STARTED: Outcome.NOT_STARTED,
+        Status.NOT_JUDGED: Outcome.NOT_JUDGED,
     }
     return Grade(outcomes[judgement.status], judgement.mistake, one_line(judgement.diagnosis))
 

@@ -15,8 +15,7 @@ import threading
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,6 +32,7 @@ from lab.practise.stub import attempt_path, is_untouched
 from lab.warm import Warm, read_line
 
 START_LIMIT_S = 120.0  # for importing torch, which takes long from a cold disk
+REFEREE_LIMIT_S = 10.0  # for all but the attempt
 _REFEREE = "lab.practise.referee"
 # What torch imports when it is first used: by torch.func and gradcheck, and by backward(v). The names are private, so
 # that one may be gone in another torch: then it is imported when it is used.
@@ -83,21 +83,30 @@ class Judge:
         seed: of the trials; that of the conditions unless given.
 
         Raises: StorageError where a file cannot be read (an absent one is not started); ExecutionError where no
-        process can be started; UsageError for a dtype that an exercise is not judged in.
+        process can be started.
         """
+        return self.judge_sources([(exercise, path, read_if_there(path)) for exercise, path in attempts], seed)
+
+    def judge_sources(
+        self, attempts: Sequence[tuple[Exercise, Path, bytes | None]], seed: int | None = None
+    ) -> list[Judgement]:
+        """Judge what the caller has read of files, None where there was none. Raises: ExecutionError."""
         seed = self.conditions.seed if seed is None else seed
-        texts = [look_at_text(exercise, path, seed) for exercise, path in attempts]
+        texts = [look_at_source(*attempt, seed) for attempt in attempts]
         if any(isinstance(text, str) for text in texts):
             self.start()
 
-        def one(text: Judgement | str, exercise: Exercise, path: Path) -> Judgement:
+        def one(text: Judgement | str, exercise: Exercise, path: Path, _: bytes | None) -> Judgement:
             return self._try(exercise, path, text, seed) if isinstance(text, str) else text
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             try:
                 futures = [pool.submit(one, text, *attempt) for text, attempt in zip(texts, attempts, strict=True)]
                 return [future.result() for future in futures]
-            except BaseException:  # an interrupt too: the processes end with it
+            except LabError:
+                pool.shutdown(cancel_futures=True)
+                raise
+            except BaseException:  # such as an interrupt: the processes end with it
                 self.close()
                 pool.shutdown(cancel_futures=True)
                 raise
@@ -105,9 +114,8 @@ class Judge:
     def judge_source(self, exercise: Exercise, path: Path, source: bytes) -> Judgement:
         """Judge what the caller has read of a file. path: what to call it.
 
-        It may be called from several threads at once; each has to live as long as there are others, for the warm
-        parent may have to be started anew. An error leaves the judge as it is, and a lost referee is not replaced:
-        where the diagnosis is ENDED, the caller judges it again while no other is judged. Raises: as judge.
+        It may be called from several threads at once. An error leaves the judge as it is, and a lost referee is not
+        replaced: where the diagnosis is ENDED, the caller judges it again while no other is judged. Raises: as judge.
         """
         text = look_at_source(exercise, path, source, self.conditions.seed)
         return self._try(exercise, path, text, self.conditions.seed, 1) if isinstance(text, str) else text
@@ -127,10 +135,12 @@ class Judge:
     def _ask(self, request: dict[str, Any]) -> bytes:
         warm = self.start()
         with warm.fork(f"{_REFEREE}:judge_one", **request) as connection:
-            connection.settimeout(START_LIMIT_S + 2 * self.conditions.limit_s)
-            with suppress(OSError):
+            connection.settimeout((0 if warm.ready else START_LIMIT_S) + self.conditions.limit_s + REFEREE_LIMIT_S)
+            try:
                 if answer := read_line(connection):
                     return answer
+            except TimeoutError:  # an attempt has stopped it: whoever waits for it, too, gets another
+                warm.close()
         warm.ends_within(1)  # where it is lost with its referees, the next one needs another
         if not (warm.ready or self._closed):  # at its end without ever being ready
             raise ExecutionError(
@@ -165,50 +175,43 @@ def _read_answer(answer: dict[str, Any]) -> Judgement:
     return Judgement.from_record(answer["judgement"])
 
 
-def look_at_text(exercise: Exercise, path: Path, seed: int) -> Judgement | str:
+def read_if_there(path: Path) -> bytes | None:
+    """Read a learner's file; None where there is none. Raises: StorageError."""
+    return read_source(path) if path.exists() else None
+
+
+def look_at_source(exercise: Exercise, path: Path, source: bytes | None, seed: int) -> Judgement | str:
     """Judge by its text what is not started or is no Python; return the text of what has to be tried.
 
-    Raises: StorageError.
+    source: what a file holds, None where there is none. path: what to call it.
     """
-    if not path.exists():
-        return begin_judgement(
-            exercise, Status.NOT_STARTED, f"There is no {path} yet: 'lab exercises' writes it.", seed
-        )
-    return look_at_source(exercise, path, read_source(path), seed)
-
-
-def look_at_source(exercise: Exercise, path: Path, source: bytes, seed: int) -> Judgement | str:
-    """Judge what a file holds as look_at_text does. path: what to call it."""
+    if source is None:
+        said = f"There is no {path} yet: 'lab exercises' writes it."
+        return begin_judgement(exercise, Status.NOT_STARTED, said, seed)
     try:
         with _LOOKING, warnings.catch_warnings(action="ignore"):  # the attempt's own process shows them
             module = ast.parse(source, str(path))
             compile(module, str(path), "exec")
         text = importlib.util.decode_source(source)
     except SyntaxError as error:
-        said = f"Line {error.lineno} of {path.name} is no Python: {error.msg}."
-        return begin_judgement(exercise, Status.WRONG, said, seed)
+        return _no_python(exercise, f"Line {error.lineno} of {path.name} is no Python: {error.msg}.", seed)
     except (ValueError, RecursionError, MemoryError) as error:
-        return begin_judgement(exercise, Status.WRONG, f"{path.name} is no Python: {error}.", seed)
+        return _no_python(exercise, f"{path.name} is no Python: {error}.", seed)
     if is_untouched(module, exercise.function):
         said = f"Open {path} and replace 'raise NotImplementedError'."
         return begin_judgement(exercise, Status.NOT_STARTED, said, seed)
     return text
 
 
+def _no_python(exercise: Exercise, said: str, seed: int) -> Judgement:
+    """Return a judgement without the hint, which is about gradients."""
+    return replace(begin_judgement(exercise, Status.WRONG, said, seed), hint="")
+
+
 def judge_attempts(attempts: Sequence[tuple[Exercise, Path]], conditions: Conditions) -> list[Judgement]:
     """Judge attempts with a judge of their own. Raises: as Judge and Judge.judge."""
     with Judge(conditions) as judge:
         return judge.judge(attempts)
-
-
-def judge_all(
-    lesson_folder: Path, workspace: Path, conditions: Conditions, *, solutions: bool = False
-) -> list[Judgement]:
-    """Judge what the learner has for every exercise of a lesson, in their order; or the reference solutions.
-
-    Raises: as judge_attempts.
-    """
-    return judge_attempts(attempts_at(lesson_folder, workspace, solutions=solutions), conditions)
 
 
 def attempts_at(lesson_folder: Path, workspace: Path, *, solutions: bool = False) -> list[tuple[Exercise, Path]]:

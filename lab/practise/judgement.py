@@ -15,6 +15,7 @@ class Status(enum.StrEnum):
     NOT_STARTED = "not started"
     WRONG = "wrong"
     SOLVED = "solved"
+    NOT_JUDGED = "not judged"  # not in the dtype that was asked for
 
 
 @dataclass(frozen=True)

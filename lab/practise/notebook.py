@@ -5,7 +5,6 @@ Where LAB_WORKSPACE names a workspace, as `make jupyter` does, progress is kept 
 
 from __future__ import annotations
 
-import glob
 import inspect
 import os
 import random
@@ -16,7 +15,7 @@ from lab.errors import LabError, UsageError
 from lab.lessons import LESSONS
 from lab.practise.conclude import Observed, conclude
 from lab.practise.conditions import Conditions
-from lab.practise.discover import discover_exercises, find_exercise, read_exercise
+from lab.practise.discover import discover_exercises, find_exercise, is_named, read_exercise
 from lab.practise.exercise import Exercise
 from lab.practise.hints import hint_steps
 from lab.practise.judgement import Judgement
@@ -24,6 +23,8 @@ from lab.practise.observe import observe_function
 from lab.practise.progress import LAST_HINT, Progress, read_progress, record, record_judgement
 from lab.practise.solutions import solution_text
 from lab.practise.trial import Attempt, Reply
+
+_SOLVED_HERE: set[Path] = set()  # in this notebook, where no workspace remembers
 
 
 def check(
@@ -47,6 +48,8 @@ def check(
     content, trials = Conditions(seed, dtype, device).prepare(exercise)
     reply = Reply(observe_function(content, content.solution if solutions else function, trials))
     judgement = conclude(Observed(exercise, content, trials, reply, "your cell"), seed)
+    if judgement.solved and not solutions:
+        _SOLVED_HERE.add(exercise.path)
     if not solutions and (workspace := _workspace()):
         record_judgement(exercise, workspace, judgement, _text(function))
     if solutions and not judgement.solved:
@@ -81,13 +84,13 @@ def solution(exercise_id: str, *, give_up: bool = False) -> Told:
     """
     exercise, workspace = _find(exercise_id), _workspace()
     progress = read_progress(exercise, workspace) if workspace else Progress(exercise.id)
-    if not (give_up or progress.solved or progress.gave_up):
+    if not (give_up or progress.solved or progress.gave_up or exercise.path in _SOLVED_HERE):
         raise UsageError(
             f"{exercise.title} is not solved yet, as far as is known here.",
             "Expected an answer that was accepted, or that you give up.",
             f"Type hint({exercise_id!r}), or solution({exercise_id!r}, give_up=True).",
         )
-    if workspace and not (progress.solved or progress.gave_up):
+    if workspace and give_up and not (progress.solved or progress.gave_up):
         record(exercise, workspace, "gave up")
     return Told(f"{solution_text(exercise)}\n\n{exercise.title}: {exercise.meaning}")
 
@@ -114,6 +117,6 @@ def _text(function: Attempt) -> str:
 
 def _find(exercise_id: str) -> Exercise:
     """Only files of that name are read, so that a broken exercise elsewhere is no concern of this one."""
-    named = sorted(LESSONS.glob(f"*/exercises/{glob.escape(exercise_id)}*.py"))
+    named = [path for path in sorted(LESSONS.glob("*/exercises/*.py")) if is_named(exercise_id, path.stem)]
     exercises = [read_exercise(path) for path in named] or [e for f in LESSONS.iterdir() for e in discover_exercises(f)]
     return find_exercise(exercise_id, exercises)

@@ -12,7 +12,6 @@ judgement found is an event with the text that was judged: nothing that was trie
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -52,16 +51,6 @@ class Progress:
     def gave_up(self) -> bool:
         """Whether the solution was asked for before it was solved."""
         return bool(self._of("gave up"))
-
-    @property
-    def attempts(self) -> int:
-        """How many different attempts were judged."""
-        return len(self._of("judged"))
-
-    @property
-    def mistakes(self) -> Counter[str]:
-        """How often each known mistake was met."""
-        return Counter(event["mistake"] for event in self._of("judged") if event.get("mistake"))
 
     @property
     def next_hint(self) -> int:
@@ -109,7 +98,7 @@ def _read(path: Path, exercise: str) -> Progress:
 
 def record_judgement(exercise: Exercise, workspace: Path, judgement: Judgement, text: str) -> None:
     """Add a judgement, unless the same text was judged the same before. Raises: StorageError."""
-    if judgement.status is Status.NOT_STARTED:
+    if judgement.status not in (Status.WRONG, Status.SOLVED):
         return
     found = {"status": str(judgement.status), "mistake": judgement.mistake, "step": judgement.step}
     event = {**found, "diagnosis": judgement.diagnosis, "seed": judgement.seed, "text": text[:_TEXT_LIMIT]}
@@ -135,8 +124,8 @@ def merge_progress(exercise: Exercise, workspace: Path, other: Path) -> int:
 def _add(exercise: Exercise, workspace: Path, events: Iterable[Event]) -> None:
     path = progress_path(exercise, workspace)
     with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.parent.chmod(0o700)
+        path.parent.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         with FileLock(path.with_name(".lock"), timeout=10):
             known = _read(path, exercise.id)
             together = sorted([*known.events, *events], key=lambda event: str(event["at"]))

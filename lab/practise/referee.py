@@ -16,9 +16,10 @@ import torch  # by the warm parent, before the first fork
 
 import lab.practise.diagnose  # noqa: F401  # as above
 from lab.errors import LabError
-from lab.practise.conclude import Observed, conclude
+from lab.practise.conclude import Observed, begin_judgement, conclude
 from lab.practise.conditions import Conditions
 from lab.practise.discover import load_check, parse_exercise
+from lab.practise.judgement import Status
 from lab.practise.observe import observe_source
 from lab.practise.process import Abandoned, become_referee, observe_in_fork
 
@@ -42,6 +43,9 @@ def _judge(
     given, (path, text) = Conditions(**conditions), map(str, attempt)
     found = parse_exercise(Path(exercise[0]), exercise[1])
     content = load_check(found)
+    if given.dtype not in content.dtypes:
+        said = f"{found.id} is judged in {', '.join(content.dtypes)}, not in {given.dtype}."
+        return begin_judgement(found, Status.NOT_JUDGED, said, given.seed).to_record()
     drawn = []
 
     def draw() -> list[Any]:

@@ -9,7 +9,12 @@ from rich.text import Text
 
 from lab.practise.judgement import Judgement, Status
 
-_SIGNS = {Status.SOLVED: ("✓", "green"), Status.WRONG: ("✗", "red"), Status.NOT_STARTED: ("·", "dim")}
+_SIGNS = {
+    Status.SOLVED: ("✓", "green"),
+    Status.WRONG: ("✗", "red"),
+    Status.NOT_STARTED: ("·", "dim"),
+    Status.NOT_JUDGED: ("–", "dim"),
+}
 _LINES = 20  # of what an attempt printed: its end
 
 

@@ -10,8 +10,8 @@ from lab.errors import StorageError
 from lab.practise.conditions import Conditions
 from lab.practise.discover import discover_exercises, find_exercise
 from lab.practise.exercise import Exercise
-from lab.practise.judge import Judge
-from lab.practise.judgement import Judgement, Status
+from lab.practise.judge import Judge, read_if_there
+from lab.practise.judgement import Judgement
 from lab.practise.progress import Progress, read_progress, record, record_judgement
 from lab.practise.sandbox import Sandbox
 from lab.practise.stub import attempt_path, prepare_workspace
@@ -67,19 +67,16 @@ class Session:
         Raises: as prepare and Judge.judge.
         """
         self.prepare()
+        attempts = [(exercise, self.path(exercise), read_if_there(self.path(exercise))) for exercise in exercises]
         seed = random.SystemRandom().randrange(2**31) if self._seed is None else self._seed
-        judgements = self.judge.judge([(exercise, self.path(exercise)) for exercise in exercises], seed)
-        for exercise, judgement in zip(exercises, judgements, strict=True):
-            if judgement.status is not Status.NOT_STARTED:
-                self._keep(exercise, judgement)
+        judgements = self.judge.judge_sources(attempts, seed)
+        for (exercise, _, source), judgement in zip(attempts, judgements, strict=True):
+            try:
+                text = (source or b"").decode("utf-8", "replace")
+                record_judgement(exercise, self.workspace, judgement, text)
+            except StorageError as error:  # what was judged is told all the same
+                self.complaint = error.happened
         return judgements
-
-    def _keep(self, exercise: Exercise, judgement: Judgement) -> None:
-        try:
-            text = self.path(exercise).read_text("utf-8", errors="replace")
-            record_judgement(exercise, self.workspace, judgement, text)
-        except (StorageError, OSError) as error:  # what was judged is told all the same
-            self.complaint = error.happened if isinstance(error, StorageError) else str(error)
 
     def note(self, exercise: Exercise, what: str, **details: object) -> None:
         """Keep that something was done with an exercise, such as a hint that was read."""

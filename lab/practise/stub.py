@@ -43,12 +43,12 @@ def prepare_workspace(exercises: Iterable[Exercise], workspace: Path) -> list[Pa
 def reset_attempt(exercise: Exercise, workspace: Path) -> Path | None:
     """Put the stub in the place of an attempt, which is kept beside it; return where, or None if there was none.
 
-    Raises: StorageError.
+    An untouched stub is none. Raises: StorageError.
     """
     path = attempt_path(exercise, workspace)
     backup = next(b for n in count(1) if not (b := path.with_name(f"{path.name}.bak{n}")).exists())
     with storage_errors(path):
-        kept = path.exists()
+        kept = path.exists() and path.read_text("utf-8", "replace") != derive_stub(exercise)
         if kept:
             path.rename(backup)
     prepare_workspace([exercise], workspace)

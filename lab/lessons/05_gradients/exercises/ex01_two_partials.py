@@ -150,6 +150,12 @@ def detached_y(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return x.grad, y.grad
 
 
+def before_backward(x: Tensor, y: Tensor) -> Tensor | None:
+    """The graph was built, and nobody has gone back through it yet."""
+    z = x**2 + y**3  # noqa: F841
+    return x.grad
+
+
 def draw(rng: random.Random) -> dict[str, float]:
     return {"x": rng.randrange(6, 25) / 8, "y": rng.randrange(6, 25) / 8}
 
@@ -183,4 +189,5 @@ CHECK = Check(
         Mistake(detached_x, hint=1),
         Mistake(detached_y, hint=1),
     ),
+    predictions=(before_backward,),
 )

@@ -215,6 +215,23 @@ def squares_only(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return first, accumulated, x.grad
 
 
+def twice(x: Tensor) -> Tensor:
+    """Each backward() of x² brings 2x, and the second adds to the first."""
+    (x**2).backward()
+    (x**2).backward()
+    return x.grad
+
+
+def a_second_name(x: Tensor) -> Tensor:
+    """first is no copy. It is a second name for the tensor x.grad, which the
+    second backward() changed in place.
+    """
+    (x**2).backward()
+    first = x.grad
+    (x**2).backward()
+    return first
+
+
 def draw(rng: random.Random) -> dict[str, float]:
     return {"x": rng.randrange(6, 25) / 8}
 
@@ -266,4 +283,5 @@ CHECK = Check(
         Mistake(finite_difference, hint=2, within=0.1),
         Mistake(squares_only, hint=3),
     ),
+    predictions=(twice, a_second_name),
 )

@@ -59,7 +59,7 @@ def plain(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def detach_after(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """The result is untracked, but f was recorded: detach() came when the
+    """The result is untracked, but f was recorded: it was cut loose when the
     graph had been built.
 
     Detaching the result afterwards saves no memory while f runs. Switch
@@ -197,6 +197,22 @@ def forgot_return(f: Callable[[Tensor], Tensor], x: Tensor) -> None:
         f(x)
 
 
+def what_came_of_it(x: Tensor) -> bool:
+    """y was computed while nothing was recorded, whatever x is."""
+    with torch.no_grad():
+        y = x**2
+    return y.requires_grad
+
+
+def used_afterwards(x: Tensor) -> bool:
+    """Recording is on again, and x tracks as before: the product is recorded.
+    In it, y counts as a constant.
+    """
+    with torch.no_grad():
+        y = x**2
+    return (x * y).requires_grad
+
+
 def draw(rng: random.Random) -> dict[str, float]:
     return {"x": rng.randrange(6, 25) / 8, "w": rng.randrange(6, 25) / 8}
 
@@ -312,4 +328,5 @@ CHECK = Check(
         Mistake(exception_swallowed, hint=3),
         Mistake(forgot_return, hint=3),
     ),
+    predictions=(what_came_of_it, used_afterwards),
 )

@@ -24,6 +24,7 @@ from lab.practise import (
     Input,
     Mistake,
     Trial,
+    Value,
     Values,
     describe,
     read_value,
@@ -195,19 +196,23 @@ def observe(attempt: Attempt, trial: Trial) -> Values:
         "it lies where n lies": x.device == n.device,
         "it tracks": x.requires_grad,
         "it is a leaf": x.is_leaf,
-        "a backward() fills its .grad": _is_filled(x),
+        "its .grad after a backward()": _gradient(x),
         "n afterwards": read_value(n),
         "n still holds whole numbers": n.dtype is torch.int64,
     }
 
 
-def _is_filled(x: Tensor) -> bool:
-    """Say whether backward() of a sum of squares leaves 2x in x.grad."""
+def _gradient(x: Tensor) -> Value:
+    """Return what backward() of a sum of squares leaves in x.grad: 2x."""
     loss = (x**2).sum()
     if not (x.is_leaf and loss.requires_grad):
-        return False
+        return None
     loss.backward()
-    return x.grad is not None and torch.equal(x.grad, 2 * x.detach())
+    return read_value(x.grad)
+
+
+def _doubled(n: list[Any] | float) -> Value:
+    return [_doubled(part) for part in n] if isinstance(n, list) else 2 * n
 
 
 def expected(trial: Trial) -> Values:
@@ -217,7 +222,7 @@ def expected(trial: Trial) -> Values:
         "it lies where n lies": True,
         "it tracks": True,
         "it is a leaf": True,
-        "a backward() fills its .grad": True,
+        "its .grad after a backward()": _doubled(trial.inputs["n"]),
         "n afterwards": trial.inputs["n"],
         "n still holds whole numbers": True,
     }

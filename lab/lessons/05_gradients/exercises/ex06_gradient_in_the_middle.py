@@ -285,8 +285,7 @@ def nobody_asked(x: Tensor, w: Tensor) -> Tensor | None:
     """
     h = w * x
     (h**2).sum().backward()
-    with warnings.catch_warnings(action="ignore"):
-        return h.grad
+    return h.grad
 
 
 def kept(x: Tensor, w: Tensor) -> bool:

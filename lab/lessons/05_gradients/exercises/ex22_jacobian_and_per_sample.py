@@ -3,7 +3,7 @@
 A batch's loss is an average, so its gradient is an average too: what each
 sample asked for is lost. Private training clips every sample's gradient on
 its own, and a wrong label shows as a gradient far from the others. Mapped
-over the batch, all of them cost about one pass.
+over the batch, all of them come from a single call.
 """
 
 # mypy: disable-error-code="no-untyped-call,union-attr"
@@ -273,7 +273,7 @@ def hand_formula(
     Its derivative is multiplied by a secret number, here {factor}. Call it
     and let autograd go through it.
     """
-    gradients = 2 * (batch @ w)[:, None] * batch
+    gradients = 2 * (batch * w).sum(1, keepdim=True) * batch
     return torch.func.jacrev(f)(x), gradients
 
 
@@ -351,7 +351,7 @@ def observe(attempt: Attempt, trial: Trial) -> Values:
         x = _secret(x, trial.factor)
         if x.requires_grad:
             x.register_hook(count)
-        return matrix @ x**2
+        return (matrix * x**2).sum(-1)  # in bfloat16 faster than @
 
     def loss(w: Tensor, sample: Tensor) -> Tensor:
         nonlocal calls_of_loss

@@ -336,7 +336,8 @@ def grad_of_results(
     clip = tensors[clipped].register_hook(lambda g: g.clamp(-limit, limit))
     z.backward()
     clip.remove()
-    return {name: tensor.grad for name, tensor in tensors.items()}
+    with warnings.catch_warnings(action="ignore"):  # PyTorch warns of it
+        return {name: tensor.grad for name, tensor in tensors.items()}
 
 
 def calls_after_the_forward_pass(x: Tensor) -> int:
@@ -379,13 +380,18 @@ def observe(attempt: Attempt, trial: Trial) -> Values:
     y = v + h
     z = (trial.secret(y) ** 2).sum()
     tensors = {"x": x, "v": v, "h": h, "y": y}
-    records = attempt(z, dict(tensors), "h", float(trial.tensor("limit")))
+    came: list[Tensor] = []
+    with y.register_hook(lambda g: came.extend((g, g.clone()))):
+        limit = float(trial.tensor("limit"))
+        records = attempt(z, dict(tensors), "h", limit)
     return {
         **_read(records, tensors),
         "x.grad": read_value(x.grad),
         "u.grad": read_value(u.grad),
         "hooks left": float(_count_hooks(tensors.values())),
         "h in a later pass": _later(h),
+        # What y passes on is the very tensor that h is given.
+        "changed in place": bool(came) and not torch.equal(came[0], came[1]),
     }
 
 
@@ -435,6 +441,7 @@ def expected(trial: Trial) -> Values:
         "u.grad": [2 * gradient for gradient in y],
         "hooks left": 0.0,
         "h in a later pass": [64.0 for _ in h],
+        "changed in place": False,
     }
 
 
