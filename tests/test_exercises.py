@@ -184,7 +184,7 @@ def test_a_mistake_is_known_however_it_is_written(exercise, answer, mistake):
 @pytest.mark.parametrize(
     ("exercise", "mistake", "told"),
     [
-        ("ex01", "backward_twice", "You got 8 = 4 + 4: two backward passes accumulated."),
+        ("ex01", "backward_twice", "You got 8 = 4 + 4: two backward passes accumulated, "),
         ("ex01", "literal", "Right at x = 2, y = 3 and nowhere else:"),
         ("ex02", "forgot_zero", "The last is 28 = 16 + 12:"),
         ("ex02", "alias", "All three are 12:"),

@@ -373,6 +373,20 @@ def test_a_process_that_cannot_start_is_no_mistake_of_the_learner(tmp_path, monk
         judge.judge([(TWO_PARTIALS, path)])
 
 
+def test_what_an_attempt_leaves_in_the_temporary_folder_is_gone_for_the_next_and_limited(tmp_path):
+    leaves = "open('/tmp/answer', 'w').write('42')\n"
+    fills = "for n in range(9): open(f'/tmp/{n}', 'wb').write(bytes(50_000_000))"
+    looks = "import os\nraise LookupError(os.listdir('/tmp'))"
+    with Judge(sandbox=a_sandbox()) as judge:
+        told = [
+            judge.judge([(TWO_PARTIALS, write(tmp_path / str(number), source))])[0].diagnosis
+            for number, source in enumerate((leaves, fills, looks))
+        ]
+    assert "There is no function" in told[0]
+    assert "No space left on device" in told[1]
+    assert "raised LookupError: []" in told[2]
+
+
 PRANKS = {
     "kills whatever it can": (
         # Only where the world is the sandbox.

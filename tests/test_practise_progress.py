@@ -73,7 +73,17 @@ def test_two_copies_are_merged_by_taking_the_events_of_both(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", '{"schema": 2, "events": []}', '{"schema": 1, "events": [{}]}']
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"schema": 2, "events": []}',
+        '{"schema": 1, "events": [{}]}',
+        "[" * 100_000,
+        '{"schema": 1, "events": [{"at": "2", "what": "hint", "step": null}]}',
+    ],
 )
 def test_what_cannot_be_read_is_neither_used_nor_overwritten(tmp_path, text):
     path = progress_path(EXERCISE, tmp_path)

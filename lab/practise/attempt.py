@@ -6,6 +6,7 @@ socket, which, unlike a pipe, no other process can open through /proc.
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import json
 import math
@@ -23,15 +24,26 @@ from lab.warm import end_with_parent, read_line
 
 OUTPUT_LIMIT = 1_000_000  # bytes kept of what the attempt prints; as much again for its answer
 _FILE_LIMIT = 100 * OUTPUT_LIMIT
+_NEWUSER, _NEWNS = 0x10000000, 0x00020000  # from <linux/sched.h>
 _MEMORY_LIMIT = 2 << 30  # bytes beside what the warm parent has mapped
 
 Observe = Callable[[list[Trial]], Iterable[Observation]]
 
 
-def live(observe: Observe, answers: socket.socket, printed: int, trace: int, limit_s: float, on_cpu: bool) -> NoReturn:
+def live(
+    observe: Observe,
+    answers: socket.socket,
+    printed: int,
+    trace: int,
+    *,
+    limit_s: float,
+    on_cpu: bool,
+    isolated: bool,
+) -> NoReturn:
     """Be the attempt's process: read the trials, observe, answer, end.
 
-    printed: what standard output and error become. trace: where the line goes at which the time was up.
+    printed: what standard output and error become. trace: where the line goes at which the time was up. isolated:
+    whether a sandbox is around it.
     """
     try:
         end_with_parent()
@@ -39,6 +51,8 @@ def live(observe: Observe, answers: socket.socket, printed: int, trace: int, lim
         # The referee ends this process at the limit. Where the referee is no more and cannot, the kernel does.
         signal.alarm(math.ceil(limit_s) + 2)
         _keep_only(answers, printed, trace)
+        if isolated:
+            _take_own_tmp()
         _limit(on_cpu)
         import torch
 
@@ -67,6 +81,24 @@ def _keep_only(answers: socket.socket, printed: int, trace: int) -> None:
     kept = sorted({2, answers.fileno(), trace})
     for low, high in zip(kept, [*kept[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
         os.closerange(low + 1, min(high, 1 << 16))
+
+
+def _take_own_tmp() -> None:
+    """Put an empty folder of limited size over /tmp, which the attempts of a sandbox would share, for this one alone.
+
+    It takes a user namespace of its own to mount one in, see user_namespaces(7). Where the kernel gives none, what is
+    shared stays shared.
+    """
+    libc, uid, gid = ctypes.CDLL(None, use_errno=True), os.getuid(), os.getgid()
+    if libc.unshare(_NEWUSER | _NEWNS):
+        return
+    with suppress(OSError):
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+        for folder in (b"/tmp", b"/dev/shm"):
+            libc.mount(b"tmpfs", folder, b"tmpfs", 0, f"size={_FILE_LIMIT}".encode())
+        os.chdir("/tmp")
 
 
 def _silence() -> None:

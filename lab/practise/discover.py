@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import errno
+import linecache
 import re
+import stat
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +15,8 @@ from typing import Any
 
 from lab.errors import StorageError, UsageError, did_you_mean
 from lab.practise.exercise import Check, Exercise
+
+_LARGEST = 10_000_000  # bytes of a file that anyone writes
 
 
 def discover_exercises(lesson_folder: Path) -> list[Exercise]:
@@ -107,6 +112,8 @@ def execute_source(source: str | bytes, path: Path) -> dict[str, Any]:
     An import would leave bytecode behind, and take it for the file where it was edited twice within a second. It is
     a module all the same, for a dataclass looks for the one that it was written in.
     """
+    text = source if isinstance(source, str) else source.decode("utf-8", "replace")
+    linecache.cache[str(path)] = len(text), None, text.splitlines(keepends=True), str(path)  # for inspect.getsource
     module = sys.modules[path.stem] = ModuleType(path.stem)
     names = vars(module)
     names["__file__"] = str(path)
@@ -114,10 +121,20 @@ def execute_source(source: str | bytes, path: Path) -> dict[str, Any]:
     return names
 
 
+def read_regular(path: Path) -> bytes:
+    """Read a file that is one: reading a pipe or a device would not end. Raises: OSError."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    if found.st_size > _LARGEST:
+        raise OSError(errno.EFBIG, f"it has {found.st_size:,} bytes, more than {_LARGEST:,}", str(path))
+    return path.read_bytes()
+
+
 def read_source(path: Path) -> bytes:
     """Read a Python file as bytes, for Python to decode. Raises: StorageError."""
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError as error:
         raise StorageError(
             f"Could not read {path}: {error.strerror}.",

@@ -13,6 +13,7 @@ from lab.practise.conditions import Conditions
 from lab.practise.exercise import Exercise
 from lab.practise.judge import ENDED
 from lab.practise.judgement import Judgement, Status
+from lab.practise.process import BY_SIGNAL
 
 SCHEMA = 1
 NOT_RECOGNISED = "not recognised"
@@ -68,7 +69,8 @@ def grade_of(judgement: Judgement) -> Grade:
 
 def is_final(grade: Grade) -> bool:
     """Say whether a grade is the attempt's own doing: one that is judged beside others may be ended by them."""
-    return grade.outcome is not Outcome.NOT_JUDGED and grade.diagnosis != ENDED
+    ended = grade.diagnosis == ENDED or BY_SIGNAL in grade.diagnosis
+    return grade.outcome is not Outcome.NOT_JUDGED and not ended
 
 
 def one_line(text: str) -> str:

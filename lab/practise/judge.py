@@ -126,6 +126,7 @@ class Judge:
             "exercise": [str(exercise.path), exercise.source],
             "attempt": [str(path), text],
             "conditions": asdict(self.conditions) | {"seed": seed},
+            "isolated": bool(self.sandbox.prefix),
         }
         for _ in range(referees):
             if answer := self._ask(request):
@@ -194,9 +195,10 @@ def look_at_source(exercise: Exercise, path: Path, source: bytes | None, seed: i
             compile(module, str(path), "exec")
         text = importlib.util.decode_source(source)
     except SyntaxError as error:
-        return _no_python(exercise, f"Line {error.lineno} of {path.name} is no Python: {error.msg}.", seed)
+        where = f"Line {error.lineno} of {path.name}" if error.lineno else path.name
+        return _no_python(exercise, f"{where} is no Python: {error.msg}.", seed)
     except (ValueError, RecursionError, MemoryError) as error:
-        return _no_python(exercise, f"{path.name} is no Python: {error}.", seed)
+        return _no_python(exercise, f"{path.name} is no Python: {str(error) or type(error).__name__}.", seed)
     if is_untouched(module, exercise.function):
         said = f"Open {path} and replace 'raise NotImplementedError'."
         return begin_judgement(exercise, Status.NOT_STARTED, said, seed)

@@ -50,5 +50,6 @@ def _observe(run: Callable[[], Values], file: str) -> Observation:
 
 
 def _raised(error: BaseException, file: str) -> Raised:
-    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == file]
-    return Raised(type(error).__name__, str(error)[:2000], lines[-1] if lines else None)
+    frames = [(frame.f_code.co_filename == file, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    lines = [line for own, line in frames if own]
+    return Raised(type(error).__name__, str(error)[:2000], lines[-1] if lines else None, frames[-1][0])

@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from functools import partial
+from typing import NoReturn
 
 import psutil
 
@@ -24,7 +26,8 @@ from lab.practise.attempt import OUTPUT_LIMIT, Observe, live
 from lab.practise.trial import Observation, Reply, Trial
 
 PROCESS_LIMIT = 64
-CLEANING_S = 3.0  # to end what an attempt left running
+BY_SIGNAL = "ended before answering, by a signal"
+CLEANING_S = 10.0  # to end what an attempt left running
 _POLL_S = 0.05
 _SUBREAPER, _DUMPABLE = 36, 4  # from <linux/prctl.h>
 
@@ -48,16 +51,18 @@ def observe_in_fork(
     file: str,
     limit_s: float,
     on_cpu: bool,
+    isolated: bool,
     client: socket.socket,
 ) -> Reply:
     """Run observe(trials) in a fork.
 
     trials: called once the fork is there, so that it may run torch, which no fork would survive. file: the path that
-    the attempt's code was compiled under. client: once it closes its end, the fork is ended.
+    the attempt's code was compiled under. isolated: whether a sandbox is around all of this. client: once it closes
+    its end, the fork is ended.
 
     Raises: Abandoned, and whatever trials raises.
     """
-    with _forked(observe, limit_s, on_cpu) as channel:
+    with _forked(partial(live, observe, limit_s=limit_s, on_cpu=on_cpu, isolated=isolated)) as channel:
         sent = trials()
         channel.send(json.dumps([asdict(trial) for trial in sent]))
         answer = channel.read_line(limit_s, client)
@@ -71,7 +76,8 @@ class _Channel:
 
     def __init__(self, pid: int, answers: socket.socket, printed: int, trace: int) -> None:
         self.pid, self.status = pid, 0
-        self.ended = False  # it closed its socket, by ending or otherwise, or wrote too much into it
+        self.ended = False  # it closed its socket, by ending or otherwise
+        self.flood = False  # it wrote too much into it
         self.crowd = False  # it started too many processes
         self.trace = b""
         self._answers, self._printed, self._trace = answers, printed, trace
@@ -98,7 +104,7 @@ class _Channel:
         """Return the line that is answered, or nothing where there is none before the limit, and a bit, is over."""
         deadline = time.monotonic() + limit_s + 0.2  # in which the line is told at which the time was up
         self._selector.register(client, selectors.EVENT_READ)
-        while b"\n" not in self._buffer and not (self.ended or self.crowd):
+        while b"\n" not in self._buffer and not (self.ended or self.flood or self.crowd):
             left = deadline - time.monotonic()
             if left <= 0:
                 return ""
@@ -129,7 +135,7 @@ class _Channel:
             self.ended |= descriptor == self._answers.fileno()
         elif descriptor == self._answers.fileno():
             self._buffer += data
-            self.ended |= len(self._buffer) > OUTPUT_LIMIT
+            self.flood = len(self._buffer) > OUTPUT_LIMIT
         elif descriptor == self._trace:
             self.trace = (self.trace + data)[:10_000]
         else:
@@ -145,13 +151,13 @@ class _Channel:
 
 
 @contextmanager
-def _forked(observe: Observe, limit_s: float, on_cpu: bool) -> Iterator[_Channel]:
+def _forked(live: Callable[[socket.socket, int, int], NoReturn]) -> Iterator[_Channel]:
     """Hand out the channel to a new fork; end it, and all that it started, with the block."""
     ours, its = socket.socketpair()
     (printed, printing), (trace, tracing) = os.pipe(), os.pipe()
     pid = os.fork()
     if pid == 0:
-        live(observe, its, printing, tracing, limit_s, on_cpu)
+        live(its, printing, tracing)
     its.close()
     os.close(printing)
     os.close(tracing)
@@ -204,6 +210,8 @@ def _describe(answer: str, channel: _Channel, limit_s: float, file: str) -> str:
     """Say why an attempt has no answer."""
     if answer:
         return "The process answered with something that is no answer. Does your file write to open pipes?"
+    if channel.flood:
+        return f"It answered with more than {OUTPUT_LIMIT:,} bytes. Does it return what was asked for?"
     if channel.crowd:
         return f"It started more than {PROCESS_LIMIT} processes, and was ended. Is there a fork in a loop?"
     if not channel.ended:
@@ -211,5 +219,5 @@ def _describe(answer: str, channel: _Channel, limit_s: float, file: str) -> str:
         where = f", in line {lines[0]}" if lines else ""
         return f"It was still running after {limit_s:g} s{where}. Is there a loop without an end?"
     code = os.waitstatus_to_exitcode(channel.status)
-    how = f"with exit code {code}" if code >= 0 else f"by a signal: {signal.strsignal(-code)}"
-    return f"The process ended before answering, {how}. Does something in your file end it, such as os._exit?"
+    how = f"ended before answering, with exit code {code}" if code >= 0 else f"{BY_SIGNAL}: {signal.strsignal(-code)}"
+    return f"The process {how}. Does something in your file end it, such as os._exit?"

@@ -21,6 +21,7 @@ from typing import Any
 from filelock import FileLock
 
 from lab.errors import StorageError
+from lab.practise.discover import read_regular
 from lab.practise.exercise import Exercise
 from lab.practise.judgement import Judgement, Status
 from lab.store import replace_file, storage_errors, write_json
@@ -80,13 +81,13 @@ def read_progress(exercise: Exercise, workspace: Path) -> Progress:
 
 def _read(path: Path, exercise: str) -> Progress:
     try:
-        data = json.loads(path.read_text("utf-8"))
+        data = json.loads(read_regular(path).decode("utf-8"))
         if data["schema"] != SCHEMA:
             raise ValueError(f"it has schema {data['schema']!r}, not {SCHEMA}")
-        events = [event for event in data["events"] if event["what"] and event["at"]]
+        events = [_checked(event) for event in data["events"]]
     except FileNotFoundError:
         return Progress(exercise)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise StorageError(
             f"Could not read the progress in {path}: {reason}.",
@@ -94,6 +95,15 @@ def _read(path: Path, exercise: str) -> Progress:
             "Move the file away: your attempts are not in danger, and a new one is begun.",
         ) from None
     return Progress(exercise, tuple(sorted(events, key=lambda event: str(event["at"]))))
+
+
+def _checked(event: Event) -> Event:
+    """Return an event that can be read. Raises: KeyError, TypeError, ValueError or AttributeError for anything else."""
+    for needed in ("what", "at"):
+        if not isinstance(event[needed], str):
+            raise TypeError(f"{needed} is {event[needed]!r}")
+    int(event.get("step", 1))
+    return event
 
 
 def record_judgement(exercise: Exercise, workspace: Path, judgement: Judgement, text: str) -> None:

@@ -36,9 +36,13 @@ def judge_one(connection: socket.socket, **request: Any) -> None:
 
 
 def _judge(
-    connection: socket.socket, exercise: tuple[str, str], attempt: tuple[str, str], conditions: Mapping[str, Any]
+    connection: socket.socket,
+    exercise: tuple[str, str],
+    attempt: tuple[str, str],
+    conditions: Mapping[str, Any],
+    isolated: bool,
 ) -> dict[str, Any]:
-    """exercise, attempt: path and text of each file. conditions: the fields of Conditions."""
+    """exercise, attempt: path and text of each file. conditions: the fields of Conditions. isolated: by a sandbox."""
     become_referee()
     given, (path, text) = Conditions(**conditions), map(str, attempt)
     found = parse_exercise(Path(exercise[0]), exercise[1])
@@ -53,6 +57,7 @@ def _judge(
         return drawn
 
     observe = partial(observe_source, content, found.function, text, Path(path))
-    reply = observe_in_fork(observe, draw, file=path, limit_s=given.limit_s, on_cpu=given.on_cpu, client=connection)
+    limits: dict[str, Any] = {"limit_s": given.limit_s, "on_cpu": given.on_cpu, "isolated": isolated}
+    reply = observe_in_fork(observe, draw, file=path, client=connection, **limits)
     torch.set_num_threads(1)  # trials are tiny
     return conclude(Observed(found, content, drawn, reply, Path(path).name), given.seed).to_record()

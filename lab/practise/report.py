@@ -49,7 +49,7 @@ def explain_judgement(judgement: Judgement, path: Path, *, again: str) -> Iterat
     if judgement.solved:
         yield Text(judgement.meaning)
         return
-    yield Text(judgement.diagnosis)
+    yield Text(_printable(judgement.diagnosis))
     if judgement.hint:
         yield Text(f"Hint {judgement.step} of 4: {judgement.hint}")
     if judgement.status is Status.WRONG:

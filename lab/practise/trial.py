@@ -69,11 +69,12 @@ class Trial:
 
 @dataclass(frozen=True)
 class Raised:
-    """An exception that ended a trial. line: where in the attempt's own file, if it was there."""
+    """An exception that ended a trial. line: where in the attempt's own file, if it was there. own: raised there."""
 
     type: str
     message: str
     line: int | None
+    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ class Observation:
         if raised is None:
             return cls(values)
         line = raised["line"]
-        return cls(values, Raised(str(raised["type"]), str(raised["message"]), line and int(line)))
+        told = str(raised["type"]), str(raised["message"]), line and int(line), bool(raised["own"])
+        return cls(values, Raised(*told))
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def swapped(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 def backward_twice(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """You got {got[dz/dx]} = {want[dz/dx]} + {want[dz/dx]}: two backward
-    passes accumulated.
+    passes accumulated, unless you doubled something yourself.
 
     backward() adds to .grad and never replaces it. Call it once on z.
     """

@@ -6,7 +6,7 @@ on purpose: the gradients of the parts accumulate to that of the whole.
 """
 
 # A type checker cannot see that .grad is not None after backward().
-# mypy: disable-error-code="no-untyped-call,union-attr,return-value"
+# mypy: disable-error-code="no-untyped-call,union-attr,return-value,operator"
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ import random
 import torch
 from torch import Tensor
 
-from lab.practise import Attempt, Check, Mistake, Trial, Values, read_answer
+from lab.practise import (
+    Attempt,
+    Check,
+    Mistake,
+    Trial,
+    Values,
+    read_answer,
+    read_number,
+)
 
 
 def accumulate_and_zero(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -114,8 +122,7 @@ def zeroed_early(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The second is {got[accumulated]}, that of x³ alone: the {want[first]}
     of the first pass is not in it.
 
-    Either x.grad was set to zero too early, or torch.autograd.grad() was
-    used, which accumulates nothing. Here the second backward() is meant to
+    x.grad was set to zero too early. Here the second backward() is meant to
     add to the first.
     """
     (x**2).backward()
@@ -126,6 +133,39 @@ def zeroed_early(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     x.grad.zero_()
     (x**3).backward()
     return first, accumulated, x.grad
+
+
+def returned_by_grad(x: Tensor) -> list[Tensor]:
+    """The gradients of three passes, and x.grad is still None:
+    torch.autograd.grad() returns them and stores nothing.
+
+    The second has to hold the first as well. Let backward() add it up.
+    """
+    return [torch.autograd.grad(x**power, x)[0] for power in (2, 3, 3)]
+
+
+def added_by_hand(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The numbers are right, but you added them up yourself: x.grad is still
+    None.
+
+    torch.autograd.grad() returns gradients and stores nothing. Here
+    backward() is meant to add them up in x.grad.
+    """
+    (first,) = torch.autograd.grad(x**2, x)
+    (fresh,) = torch.autograd.grad(x**3, x)
+    return first, first + fresh, fresh
+
+
+def subtracted(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The last number is right, but you worked it out: x.grad still holds
+    {got[x.grad afterwards]}.
+
+    Set x.grad to zero and let backward() of x³ run once more.
+    """
+    (x**2).backward()
+    first = x.grad.clone()
+    (x**3).backward()
+    return first, x.grad, x.grad - first
 
 
 def zeroed_last(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -237,11 +277,16 @@ def draw(rng: random.Random) -> dict[str, float]:
 
 
 def observe(attempt: Attempt, trial: Trial) -> Values:
-    answer = attempt(trial.leaf("x"))
+    x = trial.leaf("x")
+    answer = attempt(x)
     gradients = read_answer(answer, "first", "accumulated", "fresh")
     _, accumulated, fresh = answer
     shared = _memory(accumulated) == _memory(fresh)
-    return {**gradients, "the last two share their memory": shared}
+    return {
+        **gradients,
+        "x.grad afterwards": read_number(x.grad),
+        "the last two share their memory": shared,
+    }
 
 
 def _memory(gradient: object) -> int:
@@ -258,6 +303,7 @@ def expected(trial: Trial) -> Values:
         "first": square,
         "accumulated": square + cube,
         "fresh": cube,
+        "x.grad afterwards": cube,
         # No right answer has it: it tells a missing copy from an early zero.
         "the last two share their memory": False,
     }
@@ -275,6 +321,9 @@ CHECK = Check(
         Mistake(alias_of_accumulated, hint=1),
         Mistake(forgot_zero, hint=2),
         Mistake(zeroed_early, hint=3),
+        Mistake(returned_by_grad, hint=2),
+        Mistake(added_by_hand, hint=2),
+        Mistake(subtracted, hint=2),
         Mistake(zeroed_last, hint=3),
         Mistake(zeroed_a_copy, hint=3),
         Mistake(swapped, hint=1),

@@ -422,6 +422,7 @@ def torch_called_twice(a: Tensor) -> Tensor:
 # number, the program, and the leaf that z is differentiated by, if it is.
 _PROBES = (
     ("numbers on the left", "z = 2 * a + (3 + b) - (1 - a) + 4 / p", ""),
+    ("numbers on the right", "z = a / 4 + (b - 1) * 2 + 1", "a"),
     ("values", "z = (a + b) * (a - b) / p - a ** 2 + 0.5", ""),
     ("d(a + b)/da", "z = a + b", "a"),
     ("dc/da", "b = a + a; z = b + b", "a"),
