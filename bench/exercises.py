@@ -51,8 +51,9 @@ def seconds(action: Callable[[], object]) -> float:
 
 
 def run(*command: str, cwd: Path = ROOT) -> None:
+    """Run Python. Raises: CalledProcessError where it fails: what crashes is fast."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, *command], cwd=cwd, env=environment, capture_output=True, check=False)
+    subprocess.run([sys.executable, *command], cwd=cwd, env=environment, capture_output=True, check=True)
 
 
 def write_attempts(folder: Path) -> tuple[Attempts, Attempts]:

@@ -270,7 +270,7 @@ def test_conditions_under_which_a_solution_fails_grade_nobody(
     halves = FIRST.source.replace("CHECK = Check(", "CHECK = Check(dtypes=('float64',),")
     only = Exercise(FIRST.path, "t", "m", FIRST.hints, halves)
     monkeypatch.setattr(sys.modules[__name__], "EXERCISES", [only])
-    with pytest.raises(UsageError, match="cannot be judged in float32"):
+    with pytest.raises(UsageError, match="is judged in float64, not in float32"):
         grade(course, tmp_path / "outputs")
 
 

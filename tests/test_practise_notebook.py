@@ -23,6 +23,7 @@ def swapped(x, y):
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
     monkeypatch.setenv("LAB_WORKSPACE", str(tmp_path))
+    monkeypatch.setattr("lab.practise.notebook._SOLVED_HERE", set())
     return tmp_path
 
 
@@ -63,3 +64,12 @@ def test_the_solution_opens_once_solved_or_given_up(workspace):
     assert repr(told) == str(told)  # as a notebook shows it
     assert solution("ex01") == told
     assert read_progress(EXERCISE, workspace).gave_up
+
+
+def test_without_a_workspace_the_notebook_remembers_what_it_solved(monkeypatch):
+    monkeypatch.delenv("LAB_WORKSPACE", raising=False)
+    monkeypatch.setattr("lab.practise.notebook._SOLVED_HERE", set())
+    with pytest.raises(UsageError):
+        solution("ex01")
+    check("1", two_partials)
+    assert "z.backward()" in solution("ex01")

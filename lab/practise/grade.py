@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from lab.errors import LabError
+from lab.errors import LabError, UsageError
 from lab.practise.conditions import Conditions
 from lab.practise.exercise import Exercise
 from lab.practise.grade_journal import Journal
@@ -98,6 +98,9 @@ class _Run:
         with closing(spread(solutions, doing)) as results:
             for work, judged in results:
                 for key, grade in (judged or {}).items():
+                    if grade["status"] == Outcome.NOT_JUDGED:
+                        expected = "Expected a dtype that every exercise is judged in."
+                        raise UsageError(grade["diagnosis"], expected, "Give another --dtype, or none.")
                     if grade["status"] != Outcome.SOLVED:
                         raise _not_accepted(work, key, grade["diagnosis"])
 
