@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from lab.practise.trial import Observation, Trial
-from lab.warm import end_with_parent, read_line
+from lab.warm import ROOT, end_with_parent, read_line
 
 OUTPUT_LIMIT = 1_000_000  # bytes kept of what the attempt prints; as much again for its answer
 _FILE_LIMIT = 100 * OUTPUT_LIMIT
@@ -83,12 +83,20 @@ def _keep_only(answers: socket.socket, printed: int, trace: int) -> None:
         os.closerange(low + 1, min(high, 1 << 16))
 
 
+def lies_below_tmp() -> bool:
+    """Say whether what Python may still import lies where an attempt's own folder would cover it."""
+    places = (ROOT, Path(sys.prefix), Path(sys.base_prefix))
+    return any(place.resolve().is_relative_to("/tmp") for place in places)
+
+
 def _take_own_tmp() -> None:
     """Put an empty folder of limited size over /tmp, which the attempts of a sandbox would share, for this one alone.
 
-    It takes a user namespace of its own to mount one in, see user_namespaces(7). Where the kernel gives none, what is
-    shared stays shared.
+    It takes a user namespace of its own to mount one in, see user_namespaces(7). Where the kernel gives none, or the
+    interpreter itself lies below /tmp, what is shared stays shared.
     """
+    if lies_below_tmp():
+        return
     libc, uid, gid = ctypes.CDLL(None, use_errno=True), os.getuid(), os.getgid()
     if libc.unshare(_NEWUSER | _NEWNS):
         return
