@@ -30,14 +30,7 @@ def discover_exercises(lesson_folder: Path) -> list[Exercise]:
 def read_exercise(path: Path) -> Exercise:
     """Read what an exercise's file says about itself. Raises: UsageError, StorageError."""
     try:
-        return parse_exercise(path, read_source(path).decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise _no_exercise(path, str(error)) from None
-
-
-def parse_exercise(path: Path, source: str) -> Exercise:
-    """Return the exercise of that text. Raises: UsageError."""
-    try:
+        source = read_source(path).decode("utf-8")
         module = ast.parse(source, str(path))
     except (SyntaxError, ValueError) as error:
         raise _no_exercise(path, str(error)) from None

@@ -123,7 +123,7 @@ class Judge:
     def _try(self, exercise: Exercise, path: Path, text: str, seed: int, referees: int = 2) -> Judgement:
         """Send one attempt to a referee; where the referee itself is lost, to a second one, and no third."""
         request = {
-            "exercise": [str(exercise.path), exercise.source],
+            "exercise": asdict(exercise) | {"path": str(exercise.path)},
             "attempt": [str(path), text],
             "conditions": asdict(self.conditions) | {"seed": seed},
             "isolated": bool(self.sandbox.prefix),

@@ -18,7 +18,8 @@ import lab.practise.diagnose  # noqa: F401  # as above
 from lab.errors import LabError
 from lab.practise.conclude import Observed, begin_judgement, conclude
 from lab.practise.conditions import Conditions
-from lab.practise.discover import load_check, parse_exercise
+from lab.practise.discover import load_check
+from lab.practise.exercise import Exercise
 from lab.practise.judgement import Status
 from lab.practise.observe import observe_source
 from lab.practise.process import Abandoned, become_referee, observe_in_fork
@@ -37,15 +38,15 @@ def judge_one(connection: socket.socket, **request: Any) -> None:
 
 def _judge(
     connection: socket.socket,
-    exercise: tuple[str, str],
+    exercise: Mapping[str, Any],
     attempt: tuple[str, str],
     conditions: Mapping[str, Any],
     isolated: bool,
 ) -> dict[str, Any]:
-    """exercise, attempt: path and text of each file. conditions: the fields of Conditions. isolated: by a sandbox."""
+    """exercise, conditions: the fields of either. attempt: path and text of its file. isolated: by a sandbox."""
     become_referee()
     given, (path, text) = Conditions(**conditions), map(str, attempt)
-    found = parse_exercise(Path(exercise[0]), exercise[1])
+    found = Exercise(**{**exercise, "path": Path(exercise["path"]), "hints": tuple(exercise["hints"])})
     content = load_check(found)
     if given.dtype not in content.dtypes:
         said = f"{found.id} is judged in {', '.join(content.dtypes)}, not in {given.dtype}."
