@@ -42,7 +42,7 @@ CONTENT = (
 )
 
 # Beside the command line: `python lesson.py`, and forks, which end without what Python does at an exit.
-EXITING = ("lab/__main__.py", "lab/teach/perform.py", "lab/practise/attempt.py", "lab/warm.py")
+EXITING = ("lab/__main__.py", "lab/teach/perform.py", "lab/practise/attempt.py", "lab/warm/parent.py")
 
 _EXITS = ("sys.exit", "os._exit", "os.abort", "exit", "quit", "typer.Exit", "SystemExit")
 
@@ -231,13 +231,13 @@ def test_a_breach_is_named(path: str, line: str, breach: str) -> None:
 
 
 def test_a_missing_docstring_is_named() -> None:
-    assert check_module(Module("lab/warm.py", "x = 1")) == ["lab.warm has no docstring"]
+    assert check_module(Module("lab/device.py", "x = 1")) == ["lab.device has no docstring"]
 
 
 @pytest.mark.parametrize(
     ("path", "line"),
     [
-        ("lab/warm.py", "from lab.errors import LabError\nimport lab"),
+        ("lab/warm/parent.py", "from lab.errors import LabError\nimport lab"),
         ("lab/parameters.py", "from lab import device, errors, __version__"),
         ("lab/teach/stage.py", "from lab.compare import compare\nfrom lab.teach import graph\nfrom .show import walk"),
         ("lab/practise/__init__.py", "from .judge import check\nfrom lab.lessons import LESSONS"),

@@ -487,7 +487,7 @@ def endless_judge(tmp_path, isolation):
 def busy(judge):
     """Return all processes of a judge, once one of them is a fork of a fork that computes."""
     processes = judge.children(recursive=True)
-    warm = [p for p in processes if "lab.warm" in p.cmdline()]
+    warm = [p for p in processes if any("lab.warm" in word for word in p.cmdline())]
     forks = [p for p in warm if p.parent().parent() in warm]
     return processes if any(p.cpu_times().user > 0.3 for p in forks) else []
 

@@ -1,0 +1,96 @@
+"""A kernel in a process that was forked for it: what differs there from one that was started with ``python -m``."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from lab.run.preload import started_with
+
+# Read once, when a library is loaded: another value in a kernel's environment would not be seen in a fork.
+READ_AT_LOAD = (
+    *("OMP_", "MKL_", "KMP_", "GOMP_", "OPENBLAS_", "PYTORCH_", "TORCH", "CUDA_", "CUBLAS_", "NVIDIA_"),
+    *("PYTHON", "LD_", "DYLD_", "MPL", "LC_", "LANG", "TZ", "MALLOC_"),
+)
+
+
+def run_kernel(
+    connection: socket.socket,
+    *,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    cwd: str | None,
+    descriptors: Sequence[int],
+) -> None:
+    """Be a kernel, and say ``ready`` once it listens, or first of all why it cannot be one here.
+
+    arguments: ipykernel's. descriptors: of its standard input, output and error.
+    """
+    if different := differences(environment, started_with):
+        connection.sendall(json.dumps({"refused": different}).encode() + b"\n")
+        return
+    for number, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    os.environ.clear()
+    os.environ.update(environment)
+    if cwd is not None:
+        os.chdir(cwd)
+    threading.Thread(target=_end_with_client, args=(connection,), daemon=True).start()
+    _reseed()
+    app = _launch(arguments)
+    connection.sendall(b'{"ready": true}\n')
+    app.start()
+    _leave(app)
+
+
+def differences(environment: Mapping[str, str], started_with: Mapping[str, str]) -> list[str]:
+    """Name the variables that only a fresh process would see, sorted."""
+    names = {name for name in {*environment, *started_with} if name.startswith(READ_AT_LOAD)}
+    return sorted(name for name in names if environment.get(name) != started_with.get(name))
+
+
+def _end_with_client(connection: socket.socket) -> None:
+    """End this process and what its cells started, once the process that wanted the kernel has ended."""
+    with suppress(OSError):
+        while connection.recv(1):
+            pass
+    os.killpg(0, signal.SIGKILL)
+
+
+def _reseed() -> None:
+    """Give the kernel random numbers of its own, as a fresh process has. torch's are the same in every process."""
+    if numpy := sys.modules.get("numpy.random"):
+        numpy.seed()
+
+
+def _launch(arguments: Sequence[str]) -> Any:
+    """Start a kernel as ipykernel_launcher does, up to where it listens."""
+    import ipykernel_launcher
+    from ipykernel.kernelapp import IPKernelApp
+
+    sys.argv = [ipykernel_launcher.__file__, *arguments]
+    app = IPKernelApp.instance(parent_handle=1)  # 1: it need not look whether its parent lives
+    app.initialize(list(arguments))
+    return app
+
+
+def _leave(app: Any) -> None:
+    """Do what a process does at its end but for torch's own, which takes longer than the process lived."""
+    app.control_thread.join(5)  # else ipykernel's own close may wait for it for seconds
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that cells started, as Python does
+    atexit._run_exitfuncs()
+    app.shell.user_ns.clear()
+    gc.collect()  # files that were never closed are written
+    for stream in (sys.__stdout__, sys.__stderr__):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()  # type: ignore[union-attr]

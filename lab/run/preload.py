@@ -1,0 +1,80 @@
+"""What the parent of warm kernels imports: all that a kernel needs before its first cell, and nothing that runs.
+
+An operation, a question for a device, a zmq context or a thread would each break in the forks: check_fit looks.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+started_with: dict[str, str] = {}  # the environment of the parent, once it has preloaded
+
+# numpy first: its pool, which is ready for a fork, is what threads are counted against. The others are what ipykernel,
+# torch and matplotlib import late: at a kernel's start, at the first figure, in gradcheck (sympy alone takes 0.3 s).
+_FIRST = ("numpy",)
+_NEEDED = ("torch", "ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell", "zmq.eventloop.zmqstream")
+_LATE = (
+    "matplotlib.pyplot",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_svg",
+    "numpy.random",
+    "torch._subclasses.schema_check_mode",
+    "torch.fx.experimental.symbolic_shapes",
+    "IPython.core.completerlib",
+    "IPython.core.magics",
+    "comm",
+    "debugpy",
+    "resource",
+    "lab.teach.show",
+)
+_NOT_INITIALISED = 3  # CUDA_ERROR_NOT_INITIALIZED
+
+
+def preload() -> None:
+    """Import it all. Raises: RuntimeError where what was imported does not bear a fork."""
+    started_with.update(os.environ)
+    # matplotlib reads it when it is imported; ipykernel sets it in a kernel that has none. The module that it names is
+    # not imported here: it would take the parent for a kernel.
+    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    for name in _FIRST:
+        importlib.import_module(name)
+    threads = count_threads()
+    for name in _NEEDED:
+        importlib.import_module(name)
+    for name in _LATE:
+        with suppress(ImportError):  # another version has it elsewhere: who needs it will find it
+            importlib.import_module(name)
+    check_fit(threads)
+
+
+def count_threads() -> int:
+    """Return how many threads the operating system sees in this process; 0 where it does not say."""
+    tasks = Path("/proc/self/task")
+    return len(list(tasks.iterdir())) if tasks.is_dir() else 0
+
+
+def check_fit(threads: int) -> None:
+    """Raises: RuntimeError where this process does not bear a fork. threads: how many it may have."""
+    import torch
+
+    if threading.active_count() > 1 or count_threads() > threads:
+        raise RuntimeError(f"{count_threads()} threads, where {threads} are expected")
+    if torch.cuda.is_initialized():
+        raise RuntimeError("torch has initialised CUDA")
+    if _driver_is_initialised():
+        raise RuntimeError("something has initialised the CUDA driver")
+
+
+def _driver_is_initialised() -> bool:
+    """Ask the CUDA driver without initialising it, where its library has been loaded."""
+    maps = Path("/proc/self/maps")
+    if not maps.is_file() or "libcuda.so" not in maps.read_text():
+        return False
+    count = ctypes.c_int()
+    return bool(ctypes.CDLL("libcuda.so.1").cuDeviceGetCount(ctypes.byref(count)) != _NOT_INITIALISED)
+

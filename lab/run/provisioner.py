@@ -1,0 +1,144 @@
+"""Warm kernels for any Jupyter tool: a kernel provisioner that forks where it can and spawns where it cannot.
+
+The kernelspec ``lab-warm`` names it; JUPYTER_DEFAULT_PROVISIONER_NAME=lab-warm gives it to every kernelspec that names
+none. The warm parent belongs to the process that starts kernels, or to the one that set LAB_WARM to its address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+
+from lab.warm import Fork, Warm, read_line
+
+PROVISIONER = "lab-warm"
+ADDRESS = "LAB_WARM"
+_LAUNCHER = ["-m", "ipykernel_launcher"]
+_POLL_S = 0.1
+_lock = threading.Lock()
+
+
+class CannotFork(Exception):
+    """Why a kernel cannot be forked; an ordinary one can be spawned."""
+
+
+class WarmProvisioner(LocalProvisioner):  # type: ignore[misc]
+    """Forks ipykernel from a parent that has imported torch. cold: why the kernel was spawned after all, or nothing."""
+
+    cold = ""
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
+        """Fork a kernel that listens by the time this returns, or spawn one as Jupyter does."""
+        try:
+            self.process = await asyncio.to_thread(fork_kernel, cmd, **kwargs)
+        except CannotFork as reason:
+            self.cold = str(reason)
+            _say_once(self.log, self.cold)
+            return await super().launch_kernel(cmd, **kwargs)
+        self.pid = self.pgid = self.process.pid
+        self.cwd = kwargs.get("cwd") or os.getcwd()
+        return self.connection_info
+
+    async def wait(self) -> int | None:
+        """Wait for the end of the kernel, and notice it at once."""
+        if isinstance(self.process, Fork):
+            while self.process.poll() is None:
+                await _readable(self.process, _POLL_S)
+        return await super().wait()
+
+    async def cleanup(self, restart: bool = False) -> None:
+        """Let go of a kernel that has ended."""
+        await super().cleanup(restart)
+
+
+def fork_kernel(
+    cmd: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+    stdin: Any = None,
+    stdout: Any = None,
+    stderr: Any = None,
+    independent: bool = False,
+    **others: Any,
+) -> Fork:
+    """Fork a kernel and wait until it listens. Raises: CannotFork."""
+    words = [word for word in cmd[1:] if not word.startswith("-Xfrozen_modules")]
+    if words[:2] != _LAUNCHER or independent or any(stream == subprocess.PIPE for stream in (stdin, stdout, stderr)):
+        raise CannotFork(f"{' '.join(cmd[:3])} with these options is not what it forks")
+    environment = dict(os.environ if env is None else env)
+    null = os.open(os.devnull, os.O_RDWR)
+    try:
+        streams = [_descriptor(stream, or_else) for stream, or_else in ((stdin, null), (stdout, 1), (stderr, 2))]
+        streams = [null if stream == subprocess.DEVNULL else stream for stream in streams]
+        fork = Fork(
+            warm_address(),
+            "lab.run.forked:run_kernel",
+            descriptors=streams,
+            arguments=words[2:],
+            environment=environment,
+            cwd=None if cwd is None else os.fspath(cwd),
+        )
+    except OSError as error:
+        raise CannotFork(f"the warm parent is gone ({error.strerror or error})") from None
+    finally:
+        os.close(null)
+    answer = json.loads(read_line(fork.connection) or "{}")
+    if "ready" not in answer:
+        refused = answer.get("refused")
+        fork.kill()
+        fork.close()
+        raise CannotFork(f"{', '.join(refused)} differ from its parent's" if refused else "it ended while starting")
+    return fork
+
+
+def _descriptor(stream: Any, or_else: int) -> int:
+    if stream is None:
+        return or_else
+    return int(stream if isinstance(stream, int) else stream.fileno())
+
+
+def warm_address() -> str:
+    """Return the address of the warm parent: the one that LAB_WARM names, or this process's own, started if need be."""
+    return os.environ.get(ADDRESS) or own_parent().address
+
+
+def own_parent() -> Warm:
+    """Return this process's own warm parent, which ends with it."""
+    with _lock:
+        return _start_parent(os.getpid())
+
+
+@cache
+def _start_parent(pid: int) -> Warm:
+    """pid: of this process, for a fork of it cannot use its parent's."""
+    warm = Warm("lab.run.preload:preload", "lab.run.forked")
+    atexit.register(warm.close)
+    return warm
+
+
+async def _readable(fork: Fork, seconds: float) -> None:
+    """Wait until the end of a fork is told, or for so long."""
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(fork.fileno(), told.set)
+    try:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(told.wait(), seconds)
+    finally:
+        loop.remove_reader(fork.fileno())
+
+
+@cache
+def _say_once(log: Any, reason: str) -> None:
+    log.warning("lab-warm: an ordinary kernel was started, for %s.", reason)

@@ -1,0 +1,126 @@
+"""The parent's side: import, then fork."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NoReturn
+
+from lab.warm.protocol import DESCRIPTORS, READY, TIED, read_line
+
+_IDLE_S = 0.3
+_SLOW_S = 5.0  # what a client that has connected may take to say what for
+_PDEATHSIG = 1  # from <linux/prctl.h>
+
+
+def end_with_parent() -> None:
+    """Let the kernel end this process when the thread that forked it ends. Nothing on systems other than Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
+
+
+def serve(lifeline: socket.socket, listener: socket.socket, modules: Sequence[str], later: Sequence[str]) -> None:
+    """Be the warm parent: import, then fork for every client, until the one that started it closes the lifeline."""
+    # What is multi-threaded is the pool of a numeric library, which is ready for a fork; Python 3.12 warns of any.
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+    wakeup, wake = socket.socketpair()
+    wake.setblocking(False)
+    signal.set_wakeup_fd(wake.fileno())
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    for name in modules:
+        module, _, function = name.partition(":")
+        imported = importlib.import_module(module)
+        if function:
+            getattr(imported, function)()
+    _share()
+    lifeline.send(READY)
+    waiting, watched = list(later), dict[int, socket.socket]()
+    while True:
+        asking, _, _ = select.select([listener, lifeline, wakeup], [], [], _IDLE_S if waiting else None)
+        if lifeline in asking:
+            return
+        if wakeup in asking:
+            wakeup.recv(1024)
+            _bury(watched)
+        if listener in asking:
+            _fork(listener, (lifeline, listener, wakeup, wake), watched)
+        if not asking:
+            with suppress(Exception):  # a module that another version has not, or not so: who needs it will say so
+                importlib.import_module(waiting.pop(0))
+            _share()
+
+
+def _share() -> None:
+    """Share what is there with the forks to come: collecting would copy it into each."""
+    gc.collect()
+    gc.freeze()
+
+
+def _fork(listener: socket.socket, ours: Sequence[socket.socket], watched: dict[int, socket.socket]) -> None:
+    """Fork for the next client, and tell it the process where it watches that. ours: what the fork has no part in."""
+    with suppress(OSError):  # a client that left, or no room for one more process: it finds its connection at its end
+        connection, _ = listener.accept()
+        with connection:
+            connection.settimeout(_SLOW_S)
+            kind, descriptors, *_ = socket.recv_fds(connection, 1, 1)
+            status = socket.socket(fileno=descriptors[0]) if descriptors else None
+            connection.settimeout(None)
+            parent = os.getpid()
+            pid = os.fork() if kind else None
+            if pid == 0:
+                for each in (*ours, *watched.values(), *filter(None, [status])):
+                    each.close()
+                _run_fork(connection, parent, tied=kind == TIED)
+        if pid and status:
+            watched[pid] = status
+            status.send(b"%8d" % pid)
+
+
+def _bury(watched: dict[int, socket.socket]) -> None:
+    """Take note of the forks that have ended, and tell who watches them how."""
+    with suppress(ChildProcessError):  # there are no more
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            if status := watched.pop(ended[0], None):
+                with status, suppress(OSError):  # its client has ended before it
+                    status.send(b"%8d" % os.waitstatus_to_exitcode(ended[1]))
+
+
+def _run_fork(connection: socket.socket, parent: int, *, tied: bool) -> NoReturn:
+    """Run in the fork what its client asks for, then end it without what Python does at an exit."""
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setsid()
+        if tied:
+            end_with_parent()
+        if not tied or os.getppid() == parent:  # else it has ended before it could be tied to
+            line, descriptors, *_ = socket.recv_fds(connection, 1 << 16, DESCRIPTORS)
+            target, request = json.loads(line if line.endswith(b"\n") else line + read_line(connection))
+            module, _, function = target.partition(":")
+            handed = {"descriptors": descriptors} if descriptors else {}
+            with connection:
+                getattr(importlib.import_module(module), function)(connection, **request, **handed)
+        code = 0
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(code)
+
+
+def main() -> None:
+    """Be the warm parent that the command line describes."""
+    lifeline, listener = (socket.socket(fileno=int(word)) for word in sys.argv[1:3])
+    at = sys.argv.index("--")
+    with lifeline, listener:
+        serve(lifeline, listener, sys.argv[3:at], sys.argv[at + 1 :])
