@@ -2,7 +2,7 @@
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help setup ready lock lesson exercises watch check hint solution reset predict errors grade \
-  notebooks jupyter verify golden doctor test lint bench bench-exercises bench-verify clean
+  notebooks jupyter verify golden doctor test lint bench bench-exercises bench-run bench-verify clean
 
 # The one address named here: where torch's CPU wheels are. Empty means nowhere but pip's own settings.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -97,6 +97,9 @@ bench: ready ## time the lesson's start
 
 bench-exercises: ready ## what a judged answer costs, beside its peers
 	@$(BIN)/python bench/exercises.py $(ARGS)
+
+bench-run: ready ## what runs of a notebook cost, beside their peers
+	@$(BIN)/python bench/run.py $(ARGS)
 
 bench-verify: ready ## what `verify` finds and costs, beside its peers
 	@$(BIN)/python bench/verify.py $(ARGS)

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -19,10 +19,8 @@ from lab.errors_command import errors, museum_pages
 from lab.exercises_command import exercises_app
 from lab.grade_command import grade
 from lab.predict_command import predict
+from lab.run_command import run
 from lab.verify_command import golden, verify
-
-if TYPE_CHECKING:
-    from rich.status import Status
 
 app = typer.Typer(
     help="Learn how PyTorch computes gradients, practise until it sticks, prove that your machine does it right.",
@@ -82,44 +80,6 @@ def lesson(
 
 
 @app.command()
-def run(
-    notebooks: Annotated[list[Path], typer.Argument(help="The notebooks to run, one after another.")],
-    parameter: Given = None,
-    device: DeviceOption = None,
-    dtype: DtypeOption = None,
-    seed: SeedOption = None,
-    outputs: Outputs = Path("outputs"),
-    timeout: Annotated[float | None, typer.Option("--timeout", min=0, help="Seconds for each notebook.")] = None,
-    json: Json = False,
-) -> None:
-    """Run notebooks through papermill; what came of each is published under outputs/ with its run.json."""
-    from lab.run import execute_plan, plan_run
-
-    given = _given(parameter, device=device, dtype=dtype, seed=seed)
-    # All of them are read and validated before the first kernel starts.
-    plans = [plan_run(notebook, given) for notebook in notebooks]
-    results = []
-    for plan in plans:
-        with make_console(stderr=True).status(str(plan.notebook.path)) as status:  # shown in a terminal alone
-
-            def show(cell: int, cells: int, name: object = plan.notebook.path, status: Status = status) -> None:
-                status.update(f"{name}: cell {cell + 1} of {cells}")
-
-            try:
-                result = execute_plan(plan, outputs=outputs, limit=timeout, on_cell=show)
-            except (KeyboardInterrupt, SystemExit) as stop:
-                print(*getattr(stop, "__notes__", ()), sep="\n", file=sys.stderr)
-                raise
-        print(f"{result.status:<10} {plan.notebook.path} → {result.path}", file=sys.stderr if json else sys.stdout)
-        results.append(result)
-    if json:
-        print_json({"runs": [result.record for result in results]})
-    for result in results:
-        if result.failure:
-            raise result.failure
-
-
-@app.command()
 def generate(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if one is out of date.")] = False,
     folder: Annotated[Path, typer.Option("--folder", help="Where notebooks are.")] = Path("notebooks"),
@@ -176,6 +136,7 @@ def doctor(device: DeviceOption = None, json: Json = False) -> None:
 app.add_typer(exercises_app, name="exercises")
 exercises_app.command()(predict)
 app.command()(grade)
+app.command()(run)
 app.command()(verify)
 app.command()(golden)
 app.command()(errors)

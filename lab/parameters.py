@@ -18,6 +18,7 @@ import reprlib
 import tokenize
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -29,6 +30,8 @@ Value = float | int | bool | str
 _TYPES: dict[str, type[Value]] = {"float": float, "int": int, "bool": bool, "str": str}
 _SHORT = reprlib.Repr()  # a megabyte of text would drown the error that quotes it
 _SHORT.maxstring = _SHORT.maxother = 80
+shortened = _SHORT.repr  # what an error quotes
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _RANGE = re.compile(r"\bin \[(?P<low>[^,\]]+), (?P<high>[^,\]]+)\]$")
 _CHOICES = re.compile(r"\bone of (?P<choices>[\w:., +-]+)$")
 
@@ -42,13 +45,13 @@ class Parameter:
     default: Value
     help: str
 
-    @property
+    @cached_property
     def choices(self) -> tuple[Value, ...]:
         """The values that it may take, or none where it is not limited to a list."""
         match = _CHOICES.search(self.help)
         return tuple(self.type(word.strip()) for word in match["choices"].split(",")) if match else ()
 
-    @property
+    @cached_property
     def bounds(self) -> tuple[float, float] | None:
         """The least and the greatest value that it may take."""
         match = _RANGE.search(self.help)
@@ -59,10 +62,10 @@ class Parameter:
         if isinstance(value, bool) and self.type is not bool:
             raise self._refusal(value, f"it is a bool, not {self.type.__name__}")
         try:
-            checked: Value = TypeAdapter(self._schema()).validate_python(value)
+            checked: Value = _adapter(self.type.__name__, self.bounds).validate_python(value)
         except ValidationError as error:
             raise self._refusal(value, _lower_first(error.errors()[0]["msg"])) from None
-        if isinstance(checked, str) and re.search("[\ud800-\udfff]", checked):
+        if isinstance(checked, str) and _SURROGATE.search(checked):
             raise self._refusal(value, "it is no Unicode text")
         if self.choices and checked not in self.choices:
             raise self._refusal(value, "it is none of the choices")
@@ -70,18 +73,22 @@ class Parameter:
             parse_device(str(checked))
         return checked
 
-    def _schema(self) -> Any:
-        low, high = self.bounds or (None, None)
-        if self.type is float:
-            return Annotated[float, Field(ge=low, le=high, allow_inf_nan=False)]
-        return Annotated[self.type, Field(ge=low, le=high)] if self.bounds else self.type
-
     def _refusal(self, value: object, why: str) -> ParameterError:
         return ParameterError(
-            f"Parameter {self.name} = {_SHORT.repr(value)} was refused: {why}.",
+            f"Parameter {self.name} = {shortened(value)} was refused: {why}.",
             f"Expected: {self.type.__name__}, {self.help}.",
             f"Type for instance '-p {self.name}={self.default}', which is the default.",
         )
+
+
+@lru_cache  # a grid's file asks 100,000 times, and building one takes far longer than using it
+def _adapter(kind: str, bounds: tuple[float, float] | None) -> TypeAdapter[Any]:
+    schema: Any = _TYPES[kind]
+    if bounds:
+        schema = Annotated[schema, Field(ge=bounds[0], le=bounds[1])]
+    if kind == "float":
+        schema = Annotated[schema, Field(allow_inf_nan=False)]
+    return TypeAdapter(schema)
 
 
 def _lower_first(sentence: str) -> str:
@@ -146,7 +153,7 @@ def split_assignments(words: Iterable[str]) -> dict[str, str]:
         name, equals, value = word.partition("=")
         if not (equals and name.isidentifier()):
             raise ParameterError(
-                f"{_SHORT.repr(word)} is no parameter.", "Expected name=value.", "Type for instance '-p x=3'."
+                f"{shortened(word)} is no parameter.", "Expected name=value.", "Type for instance '-p x=3'."
             )
         if name in pairs:
             raise ParameterError(
@@ -164,13 +171,18 @@ def validate_parameters(
     where: the lesson or the notebook, for the error. Raises: ParameterError for an unknown name or a value
     that the annotation forbids; DeviceUnavailable for an unknown device.
     """
-    for name in given:
+    check_names(parameters, given, where=where)
+    return {name: p.validate(given.get(name, p.default)) for name, p in parameters.items()}
+
+
+def check_names(parameters: Mapping[str, Parameter], names: Iterable[str], *, where: str) -> None:
+    """Refuse a name that is no parameter. where: as for validate_parameters. Raises: ParameterError."""
+    for name in names:
         if name not in parameters:
             known = f"Its parameters: {', '.join(parameters)}." if parameters else "It has no parameters cell."
             choose = "Choose one of them, or leave it out." if parameters else "Leave it out."
             suggestion = did_you_mean(name, parameters) or choose
-            raise ParameterError(f"{where} has no parameter {_SHORT.repr(name)}.", known, suggestion)
-    return {name: p.validate(given.get(name, p.default)) for name, p in parameters.items()}
+            raise ParameterError(f"{where} has no parameter {shortened(name)}.", known, suggestion)
 
 
 def settle_device(parameters: dict[str, Value]) -> str | None:

@@ -121,6 +121,24 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
+def held_alone(outputs: Path, name: str) -> Iterator[bool]:
+    """Hold a name as long as the block runs, and say whether no other process does. Raises: StorageError."""
+    with storage_errors(outputs):
+        outputs.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(outputs / f".{name}.lock", thread_local=False)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            yield False
+            return
+    try:
+        yield True
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+
+
+@contextmanager
 def claimed(outputs: Path, name: str) -> Iterator[Path]:
     """Hand out the first of outputs/name-1.jsonl, name-2.jsonl, … that no other process has. Raises: StorageError."""
     with storage_errors(outputs):

@@ -20,15 +20,24 @@ LONGEST = 300
 LAYERS = (
     ("lab",),
     ("lab.errors",),
-    ("lab.compare", "lab.device", "lab.store", "lab.warm", "lab.lessons"),  # lab.lessons: where the lessons are
+    (
+        "lab.compare",
+        "lab.device",
+        "lab.memory",
+        "lab.store",
+        "lab.warm",
+        "lab.lessons",
+    ),  # lab.lessons: where the lessons are
     ("lab.parameters", "lab.finding", "lab.provenance"),
     ("lab.teach", "lab.practise", "lab.prove", "lab.run"),
     ("lab.report", "lab.console"),
+    ("lab.run_progress",),
     (
         "lab.errors_command",
         "lab.exercises_command",
         "lab.grade_command",
         "lab.predict_command",
+        "lab.run_command",
         "lab.verify_command",
     ),
     ("lab.__main__",),

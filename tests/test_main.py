@@ -149,9 +149,10 @@ def test_a_stopped_run_says_where_the_part_that_is_done_lies(sent: signal.Signal
         while process.poll() is None and not list(tmp_path.glob("outputs/.partial-*/files/started")):
             time.sleep(0.01)
         process.send_signal(sent)
-        _, complaint = process.communicate(timeout=30)
+        told, complaint = process.communicate(timeout=30)
     assert process.returncode == code
-    record = tmp_path / complaint.splitlines()[0].partition(": ")[2] / "run.json"
+    assert complaint.startswith("lab: ")
+    record = tmp_path / told.splitlines()[-1].partition(" → ")[2] / "run.json"
     assert json.loads(record.read_text("utf-8"))["status"] == "interrupted"
 
 

@@ -17,7 +17,7 @@ import pytest
 from fixtures.notebooks import PARAMETERS, write_notebook
 
 from lab.errors import ExecutionError, StorageError, TimeLimit, UsageError
-from lab.run.execute import _status, execute_plan, run_notebook
+from lab.run.execute import execute_plan, run_notebook, status_of
 from lab.run.execution import Execution
 from lab.run.plan import plan_run
 from lab.run.result import RunResult
@@ -172,8 +172,8 @@ def test_a_run_is_stopped_at_its_limit(tmp_path: Path) -> None:
 def test_the_status_tells_what_was_stopped_from_what_was_done(
     tmp_path: Path, stopped: str | None, finished: bool, died: str | None, status: str
 ) -> None:
-    execution = Execution(tmp_path, tmp_path, None, finished=finished, died=died)
-    assert _status(execution, stopped) == status
+    execution = Execution(tmp_path, tmp_path, None, finished=finished, died=died, stopped=stopped)
+    assert status_of(execution) == status
 
 
 @pytest.mark.parametrize("limit", [0, -1.0, float("nan"), float("inf")])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import logging
+import math
 import time
 from contextlib import suppress
 from typing import Any
@@ -19,8 +20,9 @@ from nbformat.v4 import new_output
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 
-from lab.run.execution import COMPLETED, FAILED, NOT_RUN, CellRecord, Execution
-from lab.run.kernel import kernel_environment, kernel_manager
+from lab.run.execution import NOT_RUN, CellRecord, Execution
+from lab.run.kernel import kernel_manager
+from lab.run.status import COMPLETED, FAILED, TIMEOUT
 
 ENGINE = "lab"
 STREAM_LIMIT = 1_000_000  # characters that a cell may print
@@ -29,9 +31,11 @@ _IOPUB_SECONDS = 60  # how long a cell's output may lag behind its end; papermil
 # Asked of the kernel after its last cell, as an expression whose value is text. Without torch there is nothing to
 # ask: importing it only for the answer would cost seconds.
 QUESTION = (
-    "__import__('json').dumps(__import__('lab.device', fromlist=['environment']).environment({device!r})"
-    " if 'torch' in __import__('sys').modules else {{}})"
+    "__import__('json').dumps({{'memory': __import__('lab.memory', fromlist=['memory']).memory(),"
+    " 'environment': __import__('lab.device', fromlist=['environment']).environment({device!r})"
+    " if 'torch' in __import__('sys').modules else {{}}}})"
 )
+_END_S = 5.0  # how long a kernel may take to end once it is asked to
 
 _log = logging.getLogger(__name__)
 _log.addHandler(logging.NullHandler())  # nbclient logs a dead kernel as an error; here it is a status
@@ -64,12 +68,12 @@ class LabEngine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
         try:
             # What the process itself writes, beside what its cells print, is for nobody's terminal.
             with (execution.scratch / "kernel.log").open("wb") as log:
-                environment = kernel_environment(execution.scratch)
+                environment = {**execution.variables, "IPYTHONDIR": str(execution.scratch / "ipython")}
                 LabClient(nb_man, execution).execute(env=environment, stdout=log, stderr=log)
         except DeadKernelError as error:
             execution.died = f"{error} ({execution.process.how_it_ended})"
         finally:
-            execution.process.kill()
+            execution.process.close()
 
 
 class LabClient(PapermillNotebookClient):  # type: ignore[misc]  # papermill has no types
@@ -83,6 +87,8 @@ class LabClient(PapermillNotebookClient):  # type: ignore[misc]  # papermill has
             startup_timeout=60,
             iopub_timeout=_IOPUB_SECONDS,
             shell_timeout_interval=1,  # seconds between two looks at whether the kernel is alive
+            timeout=execution.cell_limit,
+            extra_arguments=["--HistoryManager.hist_file=:memory:"],  # as nbclient does for a kernel named python3
         )
         self.execution = execution
         self._printed = self._displayed = 0
@@ -97,6 +103,7 @@ class LabClient(PapermillNotebookClient):  # type: ignore[misc]  # papermill has
         """Start the kernel and take note of its process."""
         super().start_new_kernel(**options)
         self.execution.process.started(self.km)
+        self.execution.cold = getattr(self.km.provisioner, "cold", "")
 
     def start_new_kernel_client(self) -> Any:
         """Wait until the kernel answers. Raises: DeadKernelError where it ends instead, or says nothing in time."""
@@ -110,7 +117,7 @@ class LabClient(PapermillNotebookClient):  # type: ignore[misc]  # papermill has
         try:
             super().papermill_execute_cells()
             self.execution.finished = True
-            self.execution.environment = self._ask()
+            self.execution.answer = self._ask()
         except BaseException:
             self.shutdown_kernel = "immediate"  # a busy or dead kernel would be waited for
             raise
@@ -130,6 +137,8 @@ class LabClient(PapermillNotebookClient):  # type: ignore[misc]  # papermill has
             record.state, execution.running = COMPLETED, None
             return executed
         except CellTimeoutError:
+            if execution.stopped:  # at the cell's own limit
+                raise DeadKernelError("Kernel was stopped") from None
             message = f"the cell has ended, but {_IOPUB_SECONDS} s later its output had not arrived"
             execution.raised = CellExecutionError("", "OutputLost", message)
             raise execution.raised from None
@@ -138,6 +147,25 @@ class LabClient(PapermillNotebookClient):  # type: ignore[misc]  # papermill has
             raise
         finally:
             record.seconds = time.perf_counter() - start
+
+    async def _async_handle_timeout(self, timeout: int, cell: NotebookNode | None = None) -> Any:
+        """Stop a cell that has reached its limit, and its kernel with it: what it would still do is anyone's guess."""
+        self.execution.overran = not self.execution.stopped
+        self.execution.stop(TIMEOUT)
+        return await super()._async_handle_timeout(timeout, cell)
+
+    async def _async_poll_kernel_alive(self) -> None:
+        """Notice a kernel that has ended at once, where nbclient looks every second."""
+        await self.execution.process.ended(math.inf)
+        await super()._async_poll_kernel_alive()
+
+    async def _async_cleanup_kernel(self) -> None:
+        """Let the kernel end by itself and go on as soon as it has, where Jupyter looks every 0.1 s."""
+        if self.shutdown_kernel != "immediate":
+            await self.km.request_shutdown()
+            await self.execution.process.ended(_END_S)
+            self.shutdown_kernel = "immediate"
+        await super()._async_cleanup_kernel()
 
     def output(
         self, outs: list[NotebookNode], msg: dict[str, Any], display_id: str | None, cell_index: int

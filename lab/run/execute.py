@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 from lab.errors import UsageError
 from lab.parameters import Value
 from lab.run.findings import read_findings
+from lab.run.parent import kernel_environment, warm_address
 from lab.run.plan import Plan, plan_run
-from lab.run.result import COMPLETED, FAILED, INTERRUPTED, KERNEL_DIED, TIMEOUT, RunResult, run_record
+from lab.run.result import RunResult, run_record
+from lab.run.status import COMPLETED, FAILED, INTERRUPTED, KERNEL_DIED, TIMEOUT, status_of_error
+from lab.run.stop import Stop
 from lab.store import Publication, publishing, storage_errors, write_json
 
 if TYPE_CHECKING:
@@ -26,25 +29,26 @@ if TYPE_CHECKING:
 OnCell = Callable[[int, int], None]
 
 
-def run_notebook(
-    path: Path,
-    given: Mapping[str, object],
+def run_notebook(path: Path, given: Mapping[str, object], *, outputs: Path, **options: Any) -> RunResult:
+    """Run a notebook with parameters; see plan_run and execute_plan, whose composition it is."""
+    return execute_plan(plan_run(path, given), outputs=outputs, **options)
+
+
+def execute_plan(
+    plan: Plan,
     *,
     outputs: Path,
     limit: float | None = None,
+    cell_limit: float | None = None,
     on_cell: OnCell | None = None,
+    stop: Stop | None = None,
 ) -> RunResult:
-    """Run a notebook with parameters; see plan_run and execute_plan, whose composition it is."""
-    return execute_plan(plan_run(path, given), outputs=outputs, limit=limit, on_cell=on_cell)
-
-
-def execute_plan(plan: Plan, *, outputs: Path, limit: float | None = None, on_cell: OnCell | None = None) -> RunResult:
     """Execute a plan and publish what came of it under outputs/NAME/KEY. Fit for any concurrent.futures.Executor.
 
-    limit: seconds for the whole run, None for none. on_cell: called in another thread with the index and the
-    number of cells as each starts. A cell that raises, a kernel that dies and a limit that is reached are
-    published and returned: see RunResult.failure. So is an interrupt, which is then raised again with a note that
-    names the folder.
+    limit, cell_limit: seconds for the whole run and for each cell, None for none. on_cell: called in another thread
+    with the index and the number of cells as each starts. stop: what may stop it. A cell that raises, a kernel that
+    dies, a limit that is reached and a stop are published and returned: see RunResult.failure. So is an interrupt,
+    which is then raised again with a note that names the folder.
 
     The kernel's working directory is the folder ``files`` of the result: what a notebook writes there is kept
     with it, and nothing is strewn about.
@@ -52,21 +56,29 @@ def execute_plan(plan: Plan, *, outputs: Path, limit: float | None = None, on_ce
     Raises: StorageError, before a kernel starts where it can be known; then nothing is published. UsageError for
     a limit that is none.
     """
-    if limit is not None and not 0 < limit < math.inf:
-        raise UsageError(f"The limit is {limit} s.", "Expected seconds above 0.", "Leave it out for no limit.")
+    check_seconds(limit)
+    check_seconds(cell_limit)
     with publishing(outputs, plan.notebook.name, plan.key) as publication, _scratch() as scratch:
         files = publication.folder / "files"
         with storage_errors(files):
             files.mkdir()
         started, clock = datetime.now(UTC).isoformat(timespec="milliseconds"), time.perf_counter()
-        execution, status, interrupt = _execute(plan, files, Path(scratch), limit=limit, on_cell=on_cell)
+        execution = _prepare(plan, files, Path(scratch), cell_limit, on_cell)
+        interrupt = _execute(plan, execution, limit, stop or Stop())
         timing = {"started": started, "seconds": round(time.perf_counter() - clock, 3), "limit": limit}
-        record = _write(publication, plan, execution, status=status, timing=timing)
+        record = _write(publication, plan, execution, timing=timing)
     assert publication.path is not None
     if interrupt is not None:
         interrupt.add_note(f"The run as far as it came: {publication.path}")
         raise interrupt
     return RunResult(publication.path, record)
+
+
+def check_seconds(limit: float | None) -> float | None:
+    """Return a limit that is one, or None. Raises: UsageError."""
+    if limit is not None and not 0 < limit < math.inf:
+        raise UsageError(f"The limit is {limit} s.", "Expected seconds above 0.", "Leave it out for no limit.")
+    return limit
 
 
 def _scratch() -> tempfile.TemporaryDirectory[str]:
@@ -75,42 +87,44 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
         return tempfile.TemporaryDirectory(prefix="lab-", ignore_cleanup_errors=True)
 
 
-def _execute(
-    plan: Plan, folder: Path, scratch: Path, *, limit: float | None, on_cell: OnCell | None
-) -> tuple[Execution, str, BaseException | None]:
-    """Execute the cells in a thread, so that a signal lands in this one and never amidst the kernel's start or end.
-
-    Returns the execution, its status, and the interrupt to raise again.
-    """
+def _prepare(plan: Plan, folder: Path, scratch: Path, cell_limit: float | None, on_cell: OnCell | None) -> Execution:
+    variables = kernel_environment(plan.threads)
+    warm_address(variables)  # so that it imports torch while this process imports papermill
     import nbformat
 
     from lab.run.execution import Execution  # not for a misspelt parameter: jupyter takes long to import
 
-    execution = Execution(folder, scratch, plan.device, on_cell)
+    execution = Execution(folder, scratch, plan.device, variables, cell_limit, on_cell)
     execution.expect(nbformat.v4.upgrade(nbformat.from_dict(plan.notebook.data)))
-    stopped, interrupt = None, None
-    with storage_errors(scratch), ThreadPoolExecutor(1, "notebook") as pool:
+    return execution
+
+
+def _execute(plan: Plan, execution: Execution, limit: float | None, stop: Stop) -> BaseException | None:
+    """Execute the cells in a thread, so that a signal lands in this one and never amidst the kernel's start or end.
+
+    Returns the interrupt to raise again.
+    """
+    with storage_errors(execution.scratch), ThreadPoolExecutor(1, "notebook") as pool, stop.watching(execution):
         try:
             pool.submit(_perform, plan.parameters, execution).result(limit)
         except TimeoutError:
-            execution.stop()
-            stopped = TIMEOUT
+            execution.stop(TIMEOUT)
         except Exception:  # a mistake of ours
-            execution.stop()
+            execution.stop(FAILED)
             raise
-        except BaseException as stop:  # KeyboardInterrupt, or what the command line makes of SIGTERM
-            execution.stop()
-            stopped, interrupt = INTERRUPTED, stop
-    return execution, _status(execution, stopped), interrupt
+        except BaseException as interrupt:  # KeyboardInterrupt, or what the command line makes of SIGTERM
+            execution.stop(INTERRUPTED)
+            return interrupt
+    return None
 
 
-def _status(execution: Execution, stopped: str | None) -> str:
+def status_of(execution: Execution) -> str:
     """Return the status. What was stopped after its last cell, while the kernel was ending, is not called stopped."""
-    if stopped and not execution.finished:
-        return stopped
+    if execution.stopped and not execution.finished:
+        return execution.stopped
     if execution.raised:
-        return FAILED
-    return KERNEL_DIED if execution.died and not stopped else COMPLETED
+        return status_of_error(execution.raised.ename, execution.raised.evalue)
+    return KERNEL_DIED if execution.died and not execution.stopped else COMPLETED
 
 
 def _perform(parameters: dict[str, Value], execution: Execution) -> None:
@@ -143,11 +157,9 @@ def _perform(parameters: dict[str, Value], execution: Execution) -> None:
                 remove_error_markers(execution.notebook)
 
 
-def _write(
-    publication: Publication, plan: Plan, execution: Execution, *, status: str, timing: dict[str, Any]
-) -> dict[str, Any]:
+def _write(publication: Publication, plan: Plan, execution: Execution, *, timing: dict[str, Any]) -> dict[str, Any]:
     """Write the executed notebook, the pictures and run.json. Returns what run.json holds. Raises: StorageError."""
-    findings = read_findings(execution.cells)
+    findings, status = read_findings(execution.cells), status_of(execution)
     for name, svg in findings.pictures.items():
         publication.write(name, svg)
     publication.write(plan.notebook.path.name, _notebook_text(execution.notebook, plan.notebook.path))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import gc
 import json
 import os
 import signal
@@ -88,9 +87,7 @@ def _leave(app: Any) -> None:
     """Do what a process does at its end but for torch's own, which takes longer than the process lived."""
     app.control_thread.join(5)  # else ipykernel's own close may wait for it for seconds
     threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that cells started, as Python does
-    atexit._run_exitfuncs()
-    app.shell.user_ns.clear()
-    gc.collect()  # files that were never closed are written
+    atexit._run_exitfuncs()  # among them IPython's, which clears the namespace: files left open are written
     for stream in (sys.__stdout__, sys.__stderr__):
         with suppress(OSError, ValueError, AttributeError):
             stream.flush()  # type: ignore[union-attr]

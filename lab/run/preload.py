@@ -9,6 +9,7 @@ import ctypes
 import importlib
 import os
 import threading
+import weakref
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,7 +29,7 @@ _LATE = (
     "IPython.core.completerlib",
     "IPython.core.magics",
     "comm",
-    "debugpy",
+    "ipykernel.debugger",
     "resource",
     "lab.teach.show",
 )
@@ -49,6 +50,8 @@ def preload() -> None:
     for name in _LATE:
         with suppress(ImportError):  # another version has it elsewhere: who needs it will find it
             importlib.import_module(name)
+    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
+        finalizer.atexit = False  # what torch takes down at its end would go with the kernel anyway, and faster
     check_fit(threads)
 
 
@@ -77,4 +80,3 @@ def _driver_is_initialised() -> bool:
         return False
     count = ctypes.c_int()
     return bool(ctypes.CDLL("libcuda.so.1").cuDeviceGetCount(ctypes.byref(count)) != _NOT_INITIALISED)
-

@@ -7,59 +7,62 @@ none. The warm parent belongs to the process that starts kernels, or to the one 
 from __future__ import annotations
 
 import asyncio
-import atexit
 import json
 import os
 import subprocess
-import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
-from lab.warm import Fork, Warm, read_line
+from lab.run.parent import warm_address
+from lab.warm import Fork, read_line
 
 PROVISIONER = "lab-warm"
-ADDRESS = "LAB_WARM"
 _LAUNCHER = ["-m", "ipykernel_launcher"]
 _POLL_S = 0.1
-_lock = threading.Lock()
 
 
 class CannotFork(Exception):
     """Why a kernel cannot be forked; an ordinary one can be spawned."""
 
 
-class WarmProvisioner(LocalProvisioner):  # type: ignore[misc]
+class WarmProvisioner(LocalProvisioner):
     """Forks ipykernel from a parent that has imported torch. cold: why the kernel was spawned after all, or nothing."""
 
+    process: Any  # a Fork or subprocess.Popen, which LocalProvisioner treats alike
     cold = ""
+    _fork: Fork | None = None  # also once it has ended, when process is None
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Fork a kernel that listens by the time this returns, or spawn one as Jupyter does."""
         try:
-            self.process = await asyncio.to_thread(fork_kernel, cmd, **kwargs)
+            self.process = self._fork = await asyncio.to_thread(fork_kernel, cmd, **kwargs)
         except CannotFork as reason:
             self.cold = str(reason)
             _say_once(self.log, self.cold)
             return await super().launch_kernel(cmd, **kwargs)
         self.pid = self.pgid = self.process.pid
-        self.cwd = kwargs.get("cwd") or os.getcwd()
+        self.cwd = kwargs.get("cwd") or Path.cwd()
         return self.connection_info
 
     async def wait(self) -> int | None:
         """Wait for the end of the kernel, and notice it at once."""
         if isinstance(self.process, Fork):
             while self.process.poll() is None:
-                await _readable(self.process, _POLL_S)
+                await readable(self.process, _POLL_S)
         return await super().wait()
 
     async def cleanup(self, restart: bool = False) -> None:
-        """Let go of a kernel that has ended."""
+        """Close the connection to a kernel that has ended; one that has not ends then."""
         await super().cleanup(restart)
+        if self._fork is not None:
+            self._fork.close()
+            self._fork = None
 
 
 def fork_kernel(
@@ -83,7 +86,7 @@ def fork_kernel(
         streams = [_descriptor(stream, or_else) for stream, or_else in ((stdin, null), (stdout, 1), (stderr, 2))]
         streams = [null if stream == subprocess.DEVNULL else stream for stream in streams]
         fork = Fork(
-            warm_address(),
+            warm_address(environment),
             "lab.run.forked:run_kernel",
             descriptors=streams,
             arguments=words[2:],
@@ -109,27 +112,8 @@ def _descriptor(stream: Any, or_else: int) -> int:
     return int(stream if isinstance(stream, int) else stream.fileno())
 
 
-def warm_address() -> str:
-    """Return the address of the warm parent: the one that LAB_WARM names, or this process's own, started if need be."""
-    return os.environ.get(ADDRESS) or own_parent().address
-
-
-def own_parent() -> Warm:
-    """Return this process's own warm parent, which ends with it."""
-    with _lock:
-        return _start_parent(os.getpid())
-
-
-@cache
-def _start_parent(pid: int) -> Warm:
-    """pid: of this process, for a fork of it cannot use its parent's."""
-    warm = Warm("lab.run.preload:preload", "lab.run.forked")
-    atexit.register(warm.close)
-    return warm
-
-
-async def _readable(fork: Fork, seconds: float) -> None:
-    """Wait until the end of a fork is told, or for so long."""
+async def readable(fork: Fork, seconds: float) -> None:
+    """Wait until a fork's end is told, or for so long."""
     loop, told = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(fork.fileno(), told.set)
     try:

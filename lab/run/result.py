@@ -11,12 +11,12 @@ from lab.finding import Findings
 from lab.provenance import installed
 from lab.run.findings import strict
 from lab.run.plan import Plan
+from lab.run.status import COMPLETED, DEVICE_LOST, FAILED, INTERRUPTED, KERNEL_DIED, OUT_OF_MEMORY, TIMEOUT
 
 if TYPE_CHECKING:
     from lab.run.execution import Execution
 
 SCHEMA = 1
-COMPLETED, FAILED, KERNEL_DIED, TIMEOUT, INTERRUPTED = "completed", "failed", "kernel_died", "timeout", "interrupted"
 _MESSAGE = 2_000  # characters of an exception's message; the notebook has the rest
 
 
@@ -29,7 +29,7 @@ class RunResult:
 
     @property
     def status(self) -> str:
-        """One of completed, failed (a cell raised), kernel_died, timeout and interrupted."""
+        """One of those in lab.run.status."""
         return str(self.record["status"])
 
     @property
@@ -40,7 +40,11 @@ class RunResult:
         kind = TimeLimit if self.status == TIMEOUT else ExecutionError
         error, notebook = self.record["error"], self.record["notebook"]
         where = "" if error["cell"] is None else f", cell {error['cell'] + 1} of {notebook['cells']}"
-        what = f"{error['name']}: {error['message']}" if self.status == FAILED else error["message"]
+        what = (
+            error["message"]
+            if self.status in (KERNEL_DIED, TIMEOUT, INTERRUPTED)
+            else f"{error['name']}: {error['message']}"
+        )
         return kind(
             f"{notebook['name']}{where}: {what.rstrip('.')}.",
             "Expected every cell to end without an error.",
@@ -71,27 +75,36 @@ def run_record(
         },
         "key": plan.key,
         "status": status,
-        "error": _error(execution, status, cell=index.get(running), limit=timing["limit"]),
+        "error": _error(execution, status, cell=index.get(running), limits=(timing["limit"], execution.cell_limit)),
         "cells": [{"index": i, "state": record.state, "output_cut": record.cut} for i, record in ran],
         "parameters": plan.parameters,
         "lock": plan.lock,
-        "environment": {**installed(plan.device), **strict(execution.environment)},
+        "environment": {**installed(plan.device), **strict(execution.answer.get("environment", {}))},
         "comparisons": findings.comparisons,
         "claims": findings.claims,
         "pictures": sorted(findings.pictures),
-        "timing": {**timing, "cells": [round(record.seconds, 3) for _, record in ran]},
+        "timing": {
+            **timing,
+            "cells": [round(record.seconds, 3) for _, record in ran],
+            "memory": execution.answer.get("memory", {}),
+            "kernel": f"spawned: {execution.cold}" if execution.cold else "forked",
+        },
     }
 
 
-def _error(execution: Execution, status: str, *, cell: int | None, limit: float | None) -> dict[str, Any] | None:
+def _error(
+    execution: Execution, status: str, *, cell: int | None, limits: tuple[float | None, float | None]
+) -> dict[str, Any] | None:
+    """limits: the seconds of the run and of each cell."""
     if status == COMPLETED:
         return None
-    if execution.raised and status == FAILED:
+    if execution.raised and status in (FAILED, OUT_OF_MEMORY, DEVICE_LOST):
         name, message = execution.raised.ename, execution.raised.evalue
     else:
+        which = f"the cell's limit of {limits[1]:g} s" if execution.overran else f"the run's limit of {limits[0]} s"
         name, message = {
             KERNEL_DIED: ("KernelDied", execution.died or ""),
-            TIMEOUT: ("TimeLimit", f"stopped at the run's limit of {limit} s"),
+            TIMEOUT: ("TimeLimit", f"stopped at {which}"),
             INTERRUPTED: ("Interrupted", "the run was stopped from outside"),
         }[status]
     return {"cell": cell, "name": name, "message": message[:_MESSAGE]}

@@ -27,7 +27,8 @@ _CALL = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from lab.warm.parent im
 class Warm:
     """A warm parent, seen from its client. It starts at once and ends with close() or with the client.
 
-    modules: what it imports before the first fork; of ``module:function`` it calls the function too. later: what it imports while nobody asks, where it can be imported.
+    modules: what it imports before the first fork; of ``module:function`` it calls the function too. later: what it
+    imports while nobody asks, where it can be imported.
     prefix: a command that runs another in a sandbox. address: the path of its socket.
 
     Raises: OSError where no process can be started.
@@ -190,7 +191,8 @@ class Fork:
         """Return the exit code, the negative number of a signal, or None while it runs."""
         if self.returncode is None:
             with suppress(BlockingIOError):
-                line = self._status.recv(NUMBER, socket.MSG_DONTWAIT)
+                open_still = self._status.fileno() >= 0
+                line = self._status.recv(NUMBER, socket.MSG_DONTWAIT) if open_still else b""
                 if line:
                     self.returncode = int(line)
                 elif not _runs(self.pid):

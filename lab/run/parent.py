@@ -1,0 +1,53 @@
+"""The warm parent of kernels: whose it is, and the environment that they share."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Mapping
+
+from lab.provenance import ROOT
+from lab.warm import Warm
+
+ADDRESS = "LAB_WARM"
+# A person's start-up file; and what pytest sets, for which ipykernel would not catch what is printed.
+_PERSONAL = ("PYTHONSTARTUP", "PYTEST_CURRENT_TEST")
+_lock = threading.Lock()
+_parents: dict[int, Warm] = {}
+
+
+def warm_address(environment: Mapping[str, str]) -> str:
+    """Return the address of the warm parent: the one that LAB_WARM names, or this process's own, started if need be."""
+    return os.environ.get(ADDRESS) or own_parent(environment).address
+
+
+def own_parent(environment: Mapping[str, str]) -> Warm:
+    """Return this process's own warm parent, which ends with it; start it in the environment of its first kernel.
+
+    One that has ended since it was ready is replaced; one that never was would end again.
+    """
+    with _lock:
+        warm = _parents.get(os.getpid())  # a fork of this process cannot use its parent's
+        if warm is None or (warm.ready and warm.ended):
+            if warm is not None:
+                warm.close()
+            warm = _parents[os.getpid()] = Warm("lab.run.preload:preload", "lab.run.forked", environment=environment)
+            atexit.register(warm.close)
+        return warm
+
+
+def kernel_environment(threads: int = 1) -> dict[str, str]:
+    """Return the environment of kernels: this process's, with the same lab, and without a person's start-up files.
+
+    Results must not depend on where they are made: the threads of numeric libraries are counted, unless the variables
+    that do so are set, and text has one hash.
+    """
+    paths = [str(ROOT.parent), os.environ.get("PYTHONPATH", "")]
+    counted = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    return {
+        **counted,
+        "PYTHONHASHSEED": "0",
+        **{name: value for name, value in os.environ.items() if name not in _PERSONAL},
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+    }

@@ -1,0 +1,131 @@
+"""``lab run``: notebooks over grids of parameters."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lab.console import DeviceOption, DtypeOption, Json, Outputs, SeedOption, print_json
+
+if TYPE_CHECKING:
+    from lab.run import Grid, Notebook, Outcome, Plan, Wish
+    from lab.run_progress import Show
+
+LIMIT = 1_000  # runs that need no --yes
+_CHECKED = 1_000_000  # runs whose device is looked at before the first begins
+Chosen = Sequence[tuple["Notebook", "Grid"]]
+Given = Annotated[
+    list[str] | None,
+    typer.Option("--parameter", "-p", metavar="NAME=VALUES", help="x=3, x=1,2,5, x=-2:2:0.5; several multiply."),
+]
+
+
+def run(
+    notebooks: Annotated[list[Path], typer.Argument(help="The notebooks to run.")],
+    parameter: Given = None,
+    grid: Annotated[list[Path] | None, typer.Option("--grid", help="CSV or JSON lines: each row is a point.")] = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    seed: SeedOption = None,
+    outputs: Outputs = Path("outputs"),
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Runs at once; one a processor.")] = None,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Of the numeric libraries in a run.")] = 1,
+    timeout: Annotated[float | None, typer.Option("--timeout", min=0, help="Seconds for each run.")] = None,
+    cell_timeout: Annotated[float | None, typer.Option("--cell-timeout", min=0, help="Seconds for each cell.")] = None,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast/--keep-going", help="Begin nothing after a failure.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Run what is finished once more.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help=f"Run also more than {LIMIT:,}.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run, and run nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Run notebooks over grids of parameters through papermill; what is finished is skipped.
+
+    What came of each run is published under outputs/ with its run.json. Ctrl-C finishes the runs that are under way,
+    a second one ends them.
+    """
+    from lab.run import Sweep, check_count, check_seconds, local_workers, read_grid, read_notebook
+    from lab.run_progress import Show
+
+    short = {"device": device, "dtype": dtype, "seed": seed}
+    words = [*(parameter or ()), *(f"{name}={value}" for name, value in short.items() if value is not None)]
+    # All of them are read and validated before the first kernel starts.
+    read = [read_notebook(path) for path in notebooks]
+    chosen = [(each, read_grid(each.parameters, words, grid or [], where=str(each.path))) for each in read]
+    count = sum(points.count for _, points in chosen)
+    check_count(count, limit=LIMIT, yes=yes or dry_run)
+    check_seconds(timeout)
+    check_seconds(cell_timeout)
+    show = Show(count, (name for _, points in chosen for name in points.varied), machine=json)
+    plans = _plans(chosen, threads)
+    if dry_run:
+        show.plan(plans, outputs)
+        return
+    outcomes: list[Outcome] = []
+    try:
+        hands = local_workers(workers, outputs, limit=timeout, cell_limit=cell_timeout, on_cell=show.cell)
+        with hands as doing, show.live(), _listening(show) as wish:
+            sweep = Sweep(doing, outputs, force=force, fail_fast=fail_fast, wish=wish)
+            for outcome in sweep.run(plans):
+                show.ended(outcome)
+                outcomes.append(outcome)
+    finally:
+        outcomes.sort(key=lambda outcome: outcome.number)
+        show.summarise()
+        if json:
+            print_json({"runs": [outcome.result.record for outcome in outcomes]})
+    _raise_first(outcomes)
+
+
+def _plans(chosen: Chosen, threads: int) -> Iterator[Plan]:
+    """Yield the plans, once every device and dtype among them is known to be here."""
+    from lab.run import plan_grid
+    from lab.run.parent import kernel_environment, own_parent
+    from lab.run.settle import settle_in_fork
+
+    settle = settle_in_fork(lambda: own_parent(kernel_environment(threads)))
+    for notebook, points in chosen:
+        if "device" in notebook.parameters:
+            defaults = {name: parameter.default for name, parameter in notebook.parameters.items()}
+            for point in islice(points, _CHECKED):
+                settle({**defaults, **point})
+    for notebook, points in chosen:
+        yield from plan_grid(notebook, points, threads=threads, settle=settle)
+
+
+@contextmanager
+def _listening(show: Show) -> Iterator[Wish]:
+    """Let Ctrl-C finish what runs, a second one and a terminate end it; then let each do what it always does."""
+    from lab.run import Wish
+
+    wish, received = Wish(), list[int]()
+
+    def hear(number: int, frame: Any) -> None:
+        received.append(number)
+        wish.stop = wish.finish or number == signal.SIGTERM or show.last
+        wish.finish = True
+        if not wish.stop:
+            show.say("finishing the runs that are under way; Ctrl-C again ends them")
+
+    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield wish
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if received:
+        signal.raise_signal(received[-1])
+
+
+def _raise_first(outcomes: Sequence[Outcome]) -> None:
+    """Raise the first failure, and say how many there are."""
+    failures = [outcome.result.failure for outcome in outcomes if outcome.result.failure]
+    if failures:
+        if len(failures) > 1:
+            failures[0].add_note(f"{len(failures) - 1:,} more failed: 'lab runs list --status failed' names them.")
+        raise failures[0]
