@@ -90,9 +90,10 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
 def _prepare(plan: Plan, folder: Path, scratch: Path, cell_limit: float | None, on_cell: OnCell | None) -> Execution:
     variables = kernel_environment(plan.threads)
     warm_address(variables)  # so that it imports torch while this process imports papermill
-    import nbformat
+    from lab.run.lean import import_engine, nbformat  # not for a misspelt parameter: they take long to import
 
-    from lab.run.execution import Execution  # not for a misspelt parameter: jupyter takes long to import
+    import_engine()
+    from lab.run.execution import Execution
 
     execution = Execution(folder, scratch, plan.device, variables, cell_limit, on_cell)
     execution.expect(nbformat.v4.upgrade(nbformat.from_dict(plan.notebook.data)))
@@ -176,7 +177,7 @@ def _write(publication: Publication, plan: Plan, execution: Execution, *, timing
 
 def _notebook_text(notebook: Any, source: Path) -> str:
     """Return the executed notebook in papermill's format."""
-    import nbformat
+    from lab.run.lean import nbformat
 
     # papermill was handed the notebook itself and put that where its path belongs.
     notebook.metadata.setdefault("papermill", {}).update(input_path=str(source), output_path=source.name)

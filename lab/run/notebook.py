@@ -96,12 +96,12 @@ def check_notebook(notebook: Notebook) -> Notebook:
 
     Raises: UsageError.
     """
-    from nbformat.validator import iter_validate, normalize  # a second that a misspelt parameter need not wait for
+    from lab.run.lean import nbformat  # which takes longer to import than a misspelt parameter need wait
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a missing cell id is mended here as papermill would mend it
-        _, data = normalize(notebook.data)
-        problem = next(iter_validate(data), None)
+        _, data = nbformat.validator.normalize(notebook.data)
+        problem = next(nbformat.validator.iter_validate(data), None)
     if problem is not None:
         where = "/".join(map(str, problem.absolute_path))
         raise _malformed(notebook.path, f"{where or 'its top level'}: {problem.message.splitlines()[0][:200]}")

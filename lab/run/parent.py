@@ -8,9 +8,11 @@ import threading
 from collections.abc import Mapping
 
 from lab.provenance import ROOT
+from lab.run.preload import IDLE
 from lab.warm import Warm
 
 ADDRESS = "LAB_WARM"
+PARENT = ("lab.run.preload:preload", "lab.run.forked")  # what it imports
 # A person's start-up file; and what pytest sets, for which ipykernel would not catch what is printed.
 _PERSONAL = ("PYTHONSTARTUP", "PYTEST_CURRENT_TEST")
 _lock = threading.Lock()
@@ -32,7 +34,7 @@ def own_parent(environment: Mapping[str, str]) -> Warm:
         if warm is None or (warm.ready and warm.ended):
             if warm is not None:
                 warm.close()
-            warm = _parents[os.getpid()] = Warm("lab.run.preload:preload", "lab.run.forked", environment=environment)
+            warm = _parents[os.getpid()] = Warm(*PARENT, later=IDLE, environment=environment)
             atexit.register(warm.close)
         return warm
 

@@ -15,8 +15,10 @@ from pathlib import Path
 
 started_with: dict[str, str] = {}  # the environment of the parent, once it has preloaded
 
-# numpy first: its pool, which is ready for a fork, is what threads are counted against. The others are what ipykernel,
-# torch and matplotlib import late: at a kernel's start, at the first figure, in gradcheck (sympy alone takes 0.3 s).
+# numpy first: its pool, which is ready for a fork, is what threads are counted against. The others are what ipykernel
+# and matplotlib import late: at a kernel's start, at the first figure. What gradcheck imports late, sympy above all,
+# takes 0.4 s and is imported while nobody asks.
+IDLE = ("torch._subclasses.schema_check_mode", "torch.fx.experimental.symbolic_shapes")
 _FIRST = ("numpy",)
 _NEEDED = ("torch", "ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell", "zmq.eventloop.zmqstream")
 _LATE = (
@@ -24,8 +26,6 @@ _LATE = (
     "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_svg",
     "numpy.random",
-    "torch._subclasses.schema_check_mode",
-    "torch.fx.experimental.symbolic_shapes",
     "IPython.core.completerlib",
     "IPython.core.magics",
     "comm",
@@ -42,6 +42,7 @@ def preload() -> None:
     # matplotlib reads it when it is imported; ipykernel sets it in a kernel that has none. The module that it names is
     # not imported here: it would take the parent for a kernel.
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # the debugger's doubt about frozen modules is for nobody here
     for name in _FIRST:
         importlib.import_module(name)
     threads = count_threads()

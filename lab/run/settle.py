@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import socket
 from collections.abc import Callable
@@ -22,7 +21,7 @@ def settle_in_fork(parent: Callable[[], Warm]) -> Callable[[dict[str, Value]], s
         asked = parameters["device"], parameters.get("dtype")
         if asked not in answers:
             with parent().fork("lab.run.settle:answer", parameters=parameters) as connection:
-                importlib.import_module("lab.run.engine")  # papermill, while the parent imports torch
+                _meanwhile()  # while the parent imports torch
                 line = read_line(connection)
             if not line:  # it has ended: this process has to know
                 return settle_device(parameters)
@@ -33,6 +32,12 @@ def settle_in_fork(parent: Callable[[], Warm]) -> Callable[[dict[str, Value]], s
         return str(parameters["device"])
 
     return settle
+
+
+def _meanwhile() -> None:
+    from lab.run.lean import import_engine
+
+    import_engine()
 
 
 def answer(connection: socket.socket, parameters: dict[str, Value]) -> None:
