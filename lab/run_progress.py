@@ -35,6 +35,7 @@ class Show:
         self._tasks: dict[str, TaskID] = {}
         self._lock = threading.Lock()
         self.counted: Counter[str] = Counter()
+        self._cold = ""
         self._begun: set[str] = set()
         self._started = time.monotonic()
 
@@ -69,6 +70,9 @@ class Show:
         self._begun.discard(plan.key)
         word = result.status if outcome.how == "ran" else "finished"  # before this sweep, or by another
         self.counted[word] += 1
+        if result.record["timing"].get("kernel", "forked") not in ("forked", self._cold):
+            self._cold = result.record["timing"]["kernel"]
+            self.say(f"a kernel was not forked, which takes seconds more ({self._cold})")
         text = f"{word:<11} {self._label(plan)} → {result.path}"
         if self._progress is None:
             print(text, file=self._lines)

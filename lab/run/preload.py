@@ -27,11 +27,20 @@ _LATE = (
     "matplotlib.backends.backend_svg",
     "numpy.random",
     "IPython.core.completerlib",
+    "IPython.core.debugger",
+    "IPython.core.logger",
     "IPython.core.magics",
+    "IPython.core.oinspect",
+    "IPython.extensions.storemagic",
     "comm",
     "ipykernel.debugger",
-    "resource",
+    "lab.memory",
     "lab.teach.show",
+    "pdb",
+    "psutil",
+    "resource",
+    "sqlite3",
+    "tornado.platform.asyncio",
 )
 _NOT_INITIALISED = 3  # CUDA_ERROR_NOT_INITIALIZED
 
