@@ -106,13 +106,17 @@ def _listening(show: Show) -> Iterator[Wish]:
     wish, received = Wish(), list[int]()
 
     def hear(number: int, frame: Any) -> None:
+        if not wish.begun:
+            before[number](number, frame)  # which raises
         received.append(number)
         wish.stop = wish.finish or number == signal.SIGTERM or show.last
         wish.finish = True
         if not wish.stop:
             show.say("finishing the runs that are under way; Ctrl-C again ends them")
 
-    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, hear)
     try:
         yield wish
     finally:

@@ -45,6 +45,7 @@ class Wish:
     """What is wanted of a sweep while it runs, said from a signal handler or another thread."""
 
     def __init__(self) -> None:
+        self.begun = False  # whether anything was begun that these are about
         self.finish = False  # begin nothing more
         self.stop = False  # and end what runs
 
@@ -89,12 +90,13 @@ class Sweep:
             yield Outcome(number, plan, result, How.SKIPPED)
             return
         with ExitStack() as claim:
-            if not claim.enter_context(held_alone(self.outputs, f"run-{plan.notebook.name}-{plan.key}")):
+            if not claim.enter_context(held_alone(self.outputs, f"run-{plan.key}")):
                 self._others.append((number, plan))
                 return
             if not self.force and (result := self._finished(plan)):  # since we looked
                 yield Outcome(number, plan, result, How.ELSEWHERE)
                 return
+            self.wish.begun = True
             try:
                 future = self.workers.start(plan)
             except RuntimeError as error:  # an executor whose workers are lost takes no more
@@ -109,7 +111,7 @@ class Sweep:
         done, _ = wait(self._running, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
         if self.wish.stop:
             self._stop()
-        for future in done:
+        for future in done & set(self._running):
             number, plan, claim = self._running.pop(future)
             with claim:
                 try:
