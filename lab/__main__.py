@@ -20,6 +20,7 @@ from lab.exercises_command import exercises_app
 from lab.grade_command import grade
 from lab.predict_command import predict
 from lab.run_command import run
+from lab.runs_command import runs_app
 from lab.verify_command import golden, verify
 
 app = typer.Typer(
@@ -135,6 +136,7 @@ def doctor(device: DeviceOption = None, json: Json = False) -> None:
 
 app.add_typer(exercises_app, name="exercises")
 exercises_app.command()(predict)
+app.add_typer(runs_app, name="runs")
 app.command()(grade)
 app.command()(run)
 app.command()(verify)

@@ -85,8 +85,8 @@ def run(
 def _plans(chosen: Chosen, threads: int) -> Iterator[Plan]:
     """Yield the plans, once every device and dtype among them is known to be here."""
     from lab.run import plan_grid
+    from lab.run.devices import settle_in_fork
     from lab.run.parent import kernel_environment, own_parent
-    from lab.run.settle import settle_in_fork
 
     settle = settle_in_fork(lambda: own_parent(kernel_environment(threads)))
     for notebook, points in chosen:

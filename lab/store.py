@@ -176,15 +176,30 @@ class Publication:
         return path
 
 
-def replace_file(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Write a text file in one step: whoever reads it, or finds it after a crash, sees the old one or the new one.
+def remove_result(path: Path) -> None:
+    """Remove a published result in one rename, so that a kill leaves none that is half there. Raises: StorageError."""
+    with _private_folder(path.parent.parent) as folder, storage_errors(path):
+        path.rename(folder / path.name)
+
+
+def point_latest(shelf: Path, name: str | None) -> None:
+    """Point ``latest`` at another result of a shelf, or at none. Raises: StorageError."""
+    with storage_errors(shelf):
+        if name is None:
+            (shelf / "latest").unlink(missing_ok=True)
+        else:
+            _swap_link(shelf / "latest", name)
+
+
+def replace_file(path: Path, text: str | bytes, *, mode: int = 0o644) -> None:
+    """Write a file in one step: whoever reads it, or finds it after a crash, sees the old one or the new one.
 
     Raises: OSError.
     """
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         temporary = Path(file.name)
         try:
-            file.write(_encode(text))
+            file.write(text if isinstance(text, bytes) else _encode(text))
             file.flush()
             os.fsync(file.fileno())
             os.fchmod(file.fileno(), mode)

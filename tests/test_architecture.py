@@ -38,6 +38,7 @@ LAYERS = (
         "lab.grade_command",
         "lab.predict_command",
         "lab.run_command",
+        "lab.runs_command",
         "lab.verify_command",
     ),
     ("lab.__main__",),

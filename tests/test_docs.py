@@ -17,6 +17,7 @@ from lab.prove.verification import Verification
 from lab.prove.verify import Target, verify_chunk
 from lab.report.verification import publish_verification
 from lab.run import run_notebook
+from lab.run.index import INDEX, read_runs
 from lab.teach.lessons import Lesson, discover_lessons, find_lesson
 from lab.teach.narrate import narrate
 from lab.teach.stage import Stage
@@ -76,6 +77,15 @@ def test_every_field_of_verify_json_is_documented_and_no_other(tmp_path: Path) -
     operation = next(row for row in result["operations"] if row["cause"])
     parts = (operation["axes"], operation["cause"], operation["worst"], operation["failures"][0])
     assert {name for part in parts for name in part} <= mentioned(ours)
+
+
+def test_every_field_of_the_index_is_documented_and_no_other(results) -> None:
+    folder, _, _ = results
+    outputs = folder.parent.parent
+    assert [run.status for run in read_runs(outputs)] == ["completed"]
+    (line,) = map(json.loads, (outputs / INDEX).read_text("utf-8").splitlines())
+    assert set(line) == documented("runs.jsonl")
+    assert set(line["summary"]) <= mentioned("runs.jsonl")
 
 
 def test_lesson_and_notebook_record_the_same(results) -> None:

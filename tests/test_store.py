@@ -18,7 +18,10 @@ from lab.store import (
     check_replaceable,
     claimed,
     digest,
+    point_latest,
     publishing,
+    remove_result,
+    replace_file,
     replace_files,
     write_json,
 )
@@ -286,3 +289,44 @@ def test_killed_publishers_leave_whole_results_or_none(tmp_path: Path) -> None:
             assert len(texts) == 1
             assert hashlib.sha256(texts.pop().encode()).hexdigest() == (result / "sum").read_text()
         assert (tmp_path / "subject" / "latest" / "sum").is_file()
+
+
+def published(outputs: Path, key: str) -> Path:
+    with publishing(outputs, "subject", key) as publication:
+        publication.write("a", key)
+    assert publication.path is not None
+    return publication.path
+
+
+def test_a_result_that_is_removed_leaves_nothing_and_the_others_alone(tmp_path: Path) -> None:
+    first, second = published(tmp_path, "first"), published(tmp_path, "second")
+    remove_result(first)
+    assert {path.name for path in tmp_path.rglob("*")} == {"subject", "second", "latest", "a"}
+    assert (second / "a").read_text() == "second"
+
+
+def test_a_result_that_is_not_there_cannot_be_removed(tmp_path: Path) -> None:
+    published(tmp_path, "first")
+    with pytest.raises(StorageError, match="second"):
+        remove_result(tmp_path / "subject" / "second")
+    assert list(tmp_path.glob(f"{PARTIAL}*")) == []
+
+
+def test_latest_is_pointed_at_another_result_or_at_none(tmp_path: Path) -> None:
+    shelf = published(tmp_path, "first").parent
+    published(tmp_path, "second")
+    for _ in range(2):
+        point_latest(shelf, "first")
+        assert (shelf / "latest" / "a").read_text() == "first"
+    for _ in range(2):
+        point_latest(shelf, None)
+        assert not (shelf / "latest").is_symlink()
+    assert list(tmp_path.glob(f"{PARTIAL}*")) == []
+
+
+@pytest.mark.parametrize(("held", "raw"), [("\xe9\udcff", b"\xc3\xa9\\udcff"), (b"\xff\x00", b"\xff\x00")])
+def test_a_file_is_replaced_by_text_or_bytes(tmp_path: Path, held: str | bytes, raw: bytes) -> None:
+    (tmp_path / "a").write_text("old")
+    replace_file(tmp_path / "a", held)
+    assert (tmp_path / "a").read_bytes() == raw
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

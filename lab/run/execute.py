@@ -160,6 +160,8 @@ def _perform(parameters: dict[str, Value], execution: Execution) -> None:
 
 def _write(publication: Publication, plan: Plan, execution: Execution, *, timing: dict[str, Any]) -> dict[str, Any]:
     """Write the executed notebook, the pictures and run.json. Returns what run.json holds. Raises: StorageError."""
+    from lab.run.canonical import canonical_digest
+
     findings, status = read_findings(execution.cells), status_of(execution)
     for name, svg in findings.pictures.items():
         publication.write(name, svg)
@@ -170,7 +172,8 @@ def _write(publication: Publication, plan: Plan, execution: Execution, *, timing
     if status == KERNEL_DIED and log.is_file() and log.stat().st_size:
         with storage_errors(publication.folder):
             shutil.copyfile(log, publication.folder / "kernel.log")
-    record = run_record(plan, execution, findings, status=status, timing=timing)
+    canonical = canonical_digest(execution.notebook)
+    record = run_record(plan, execution, findings, status=status, timing=timing, canonical=canonical)
     publication.write("run.json", write_json(record))
     return record
 

@@ -11,6 +11,7 @@ from lab.finding import Findings
 from lab.provenance import installed
 from lab.run.findings import strict
 from lab.run.plan import Plan
+from lab.run.settled import settle
 from lab.run.status import COMPLETED, DEVICE_LOST, FAILED, INTERRUPTED, KERNEL_DIED, OUT_OF_MEMORY, TIMEOUT
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class RunResult:
 
 
 def run_record(
-    plan: Plan, execution: Execution, findings: Findings, *, status: str, timing: dict[str, Any]
+    plan: Plan, execution: Execution, findings: Findings, *, status: str, timing: dict[str, Any], canonical: str
 ) -> dict[str, Any]:
     """Return what run.json holds. All but its timing is the same for the same commit, lock, device and seed.
 
@@ -83,6 +84,7 @@ def run_record(
         "comparisons": findings.comparisons,
         "claims": findings.claims,
         "pictures": sorted(findings.pictures),
+        "canonical": canonical,
         "timing": {
             **timing,
             "cells": [round(record.seconds, 3) for _, record in ran],
@@ -107,4 +109,4 @@ def _error(
             TIMEOUT: ("TimeLimit", f"stopped at {which}"),
             INTERRUPTED: ("Interrupted", "the run was stopped from outside"),
         }[status]
-    return {"cell": cell, "name": name, "message": message[:_MESSAGE]}
+    return {"cell": cell, "name": name, "message": settle(message)[:_MESSAGE]}

@@ -20,7 +20,7 @@ def settle_in_fork(parent: Callable[[], Warm]) -> Callable[[dict[str, Value]], s
             return settle_device(parameters)
         asked = parameters["device"], parameters.get("dtype")
         if asked not in answers:
-            with parent().fork("lab.run.settle:answer", parameters=parameters) as connection:
+            with parent().fork("lab.run.devices:answer", parameters=parameters) as connection:
                 _meanwhile()  # while the parent imports torch
                 line = read_line(connection)
             if not line:  # it has ended: this process has to know
