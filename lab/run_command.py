@@ -41,6 +41,7 @@ def run(
     fail_fast: Annotated[bool, typer.Option("--fail-fast/--keep-going", help="Begin nothing after a failure.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Run what is finished once more.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help=f"Run also more than {LIMIT:,}.")] = False,
+    html: Annotated[bool, typer.Option("--html", help="Write each executed notebook as a page, too.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run, and run nothing.")] = False,
     json: Json = False,
 ) -> None:
@@ -51,6 +52,9 @@ def run(
     """
     from lab.run import Sweep, check_count, check_seconds, local_workers, read_grid, read_notebook
     from lab.run_progress import Show
+
+    if html:
+        from lab.report.notebook_page import write_page
 
     short = {"device": device, "dtype": dtype, "seed": seed}
     words = [*(parameter or ()), *(f"{name}={value}" for name, value in short.items() if value is not None)]
@@ -72,6 +76,8 @@ def run(
         with hands as doing, show.live(), _listening(show) as wish:
             sweep = Sweep(doing, outputs, force=force, fail_fast=fail_fast, wish=wish)
             for outcome in sweep.run(plans):
+                if html:
+                    write_page(outcome.result.path, outcome.result.record)
                 show.ended(outcome)
                 outcomes.append(outcome)
     finally:

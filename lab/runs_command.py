@@ -72,13 +72,14 @@ def show_run(
     json: Json = False,
 ) -> None:
     """Show a run: parameters, environment, cells, what ended it, its worst gradients, its files."""
+    from lab.report.notebook_page import write_page
     from lab.report.run_text import run_text
     from lab.run.index import read_record
 
     found = _find(run, outputs)
     record = read_record(found.path)
     if html:
-        page = _write_page(found, record)
+        page = write_page(found.path, record)
         print(page, file=sys.stderr if json else sys.stdout)
     if json:
         print_json(record)
@@ -252,20 +253,6 @@ def _check_status(status: str, found: list[RunSummary]) -> None:
             f"Expected one of {', '.join(known)}.",
             did_you_mean(status, known) or "Choose one of them.",
         )
-
-
-def _write_page(run: RunSummary, record: dict[str, Any]) -> Path:
-    """Write the executed notebook as a page beside it, and return its path. Raises: StorageError."""
-    from lab.report.notebook_page import notebook_html
-    from lab.run.executed import executed_path, read_executed
-    from lab.store import replace_file, storage_errors
-
-    source = executed_path(run.path, record)
-    page = source.with_suffix(".html")
-    text = notebook_html(read_executed(run.path, record), name=source.stem, folder=run.path)
-    with storage_errors(page):
-        replace_file(page, text)
-    return page
 
 
 def _plain(run: RunSummary) -> dict[str, Any]:

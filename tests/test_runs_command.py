@@ -189,7 +189,7 @@ def test_real_runs_are_shown_as_a_page_compared_and_verified(tmp_path: Path) -> 
     write_notebook(tmp_path / "same.ipynb", "print(x)", parameters=PARAMETERS)
     write_notebook(tmp_path / "other.ipynb", "print(x)", "import time\ntime.time_ns()", parameters=PARAMETERS)
     for _ in range(2):
-        command = [sys.executable, "-m", "lab", "run", "same.ipynb", "other.ipynb"]
+        command = [sys.executable, "-m", "lab", "run", "same.ipynb", "other.ipynb", "--force"]
         subprocess.run(command, cwd=tmp_path, env=env, check=True, capture_output=True)
 
     done = runs("show", "same/latest", "--html", cwd=tmp_path)

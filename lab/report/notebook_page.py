@@ -17,6 +17,9 @@ from nbconvert import HTMLExporter
 from nbformat import NotebookNode, from_dict
 from traitlets.config import Config
 
+from lab.run.executed import executed_path, read_executed
+from lab.store import replace_file, storage_errors
+
 # JupyterLab's look without any of its scripts.
 _TEMPLATE = """\
 {% extends 'lab/index.html.j2' %}
@@ -57,6 +60,16 @@ def notebook_html(notebook: NotebookNode, *, name: str = "notebook", folder: Pat
     place = {"name": name, **({"path": str(folder)} if folder else {})}
     html, _ = exporter.from_notebook_node(_plain(notebook), resources={"metadata": place})
     return str(html)
+
+
+def write_page(path: Path, record: dict[str, Any]) -> Path:
+    """Write the executed notebook of a run as a page beside it, and return where. Raises: StorageError."""
+    source = executed_path(path, record)
+    page = source.with_suffix(".html")
+    text = notebook_html(read_executed(path, record), name=source.stem, folder=path)
+    with storage_errors(page):
+        replace_file(page, text)
+    return page
 
 
 def _clean(html: Any) -> str:

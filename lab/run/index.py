@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from lab.errors import StorageError
 from lab.parameters import Value
 from lab.run.record import check_record, strict_json
+from lab.run.status import COMPLETED
 from lab.run.status import STATUSES as ENDS
 from lab.store import replace_file
 
