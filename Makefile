@@ -64,7 +64,7 @@ errors: ready ## a message, its cause and mend: NAME="second time"; all without
 grade: ready ## the workspaces of many learners, judged: FOLDER=course
 	@$(BIN)/lab grade $(if $(FOLDER),$(call quote,$(FOLDER))) $(of_lesson) $(conditions) $(ARGS)
 
-notebooks: ready ## run the notebooks into outputs/: X=3 … or NOTEBOOK=file
+notebooks: ready ## run the notebooks into outputs/: X=-2:2:0.5 NOTEBOOK=file
 	@$(BIN)/lab run $(NOTEBOOK) $(options) $(ARGS)
 
 jupyter: ready ## your copy of the notebooks (workspace/) in JupyterLab
