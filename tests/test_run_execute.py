@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -289,12 +291,16 @@ except KeyboardInterrupt as interrupt:
 """
 
 
-def start_driver(path: Path, outputs: Path) -> subprocess.Popen[str]:
+@contextmanager
+def start_driver(path: Path, outputs: Path) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", DRIVER, str(path), str(outputs)]
-    driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert driver.stdout is not None
-    assert driver.stdout.readline() == "ready\n"
-    return driver
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as driver:
+        try:
+            assert driver.stdout is not None
+            assert driver.stdout.readline() == "ready\n"
+            yield driver
+        finally:
+            driver.kill()
 
 
 def wait_until_gone(pids: list[int], *, seconds: float) -> None:

@@ -63,7 +63,8 @@ def execute_plan(
         with storage_errors(files):
             files.mkdir()
         started, clock = datetime.now(UTC).isoformat(timespec="milliseconds"), time.perf_counter()
-        execution = _prepare(plan, files, Path(scratch), cell_limit, on_cell)
+        with ThreadPoolExecutor(1, "imports") as pool:  # an interrupt amidst an import might be lost there
+            execution = pool.submit(_prepare, plan, files, Path(scratch), cell_limit, on_cell).result()
         interrupt = _execute(plan, execution, limit, stop or Stop())
         timing = {"started": started, "seconds": round(time.perf_counter() - clock, 3), "limit": limit}
         record = _write(publication, plan, execution, timing=timing)
