@@ -22,6 +22,7 @@ from lab.predict_command import predict
 from lab.run_command import run
 from lab.runs_command import runs_app
 from lab.verify_command import golden, verify
+from lab.warm_command import warm
 
 app = typer.Typer(
     help="Learn how PyTorch computes gradients, practise until it sticks, prove that your machine does it right.",
@@ -142,6 +143,8 @@ app.command()(run)
 app.command()(verify)
 app.command()(golden)
 app.command()(errors)
+# What follows the command is the command's, options too.
+app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(warm)
 
 
 def _raise_terminated(signum: int, frame: object) -> NoReturn:

@@ -40,6 +40,7 @@ LAYERS = (
         "lab.run_command",
         "lab.runs_command",
         "lab.verify_command",
+        "lab.warm_command",
     ),
     ("lab.__main__",),
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import json
+import logging
+import multiprocessing.process
 import os
 import signal
 import socket
@@ -11,9 +13,10 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-from lab.run.preload import started_with
+from lab.run.preload import added, started_with
 
 # Read once, when a library is loaded: another value in a kernel's environment would not be seen in a fork.
 READ_AT_LOAD = (
@@ -25,6 +28,7 @@ READ_AT_LOAD = (
 def run_kernel(
     connection: socket.socket,
     *,
+    python: str,
     arguments: Sequence[str],
     environment: Mapping[str, str],
     cwd: str | None,
@@ -32,18 +36,21 @@ def run_kernel(
 ) -> None:
     """Be a kernel, and say ``ready`` once it listens, or first of all why it cannot be one here.
 
-    arguments: ipykernel's. descriptors: of its standard input, output and error.
+    python: what would have been started. arguments: ipykernel's. descriptors: of its standard input, output and error.
     """
-    if different := differences(environment, started_with):
+    other = ["python"] if _place(python) != _place(sys.executable) else []
+    if different := [*other, *differences(environment, started_with)]:
         connection.sendall(json.dumps({"refused": different}).encode() + b"\n")
         return
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
         os.close(descriptor)
     os.environ.clear()
-    os.environ.update(environment)
+    os.environ.update({**added, **environment})
     if cwd is not None:
         os.chdir(cwd)
+    # Where multiprocessing starts children, who look there for modules: the current folder as it was when imported.
+    multiprocessing.process.ORIGINAL_DIR = str(Path.cwd())  # type: ignore[attr-defined]
     threading.Thread(target=_end_with_client, args=(connection,), daemon=True).start()
     _reseed()
     app = _launch(arguments)
@@ -58,6 +65,12 @@ def differences(environment: Mapping[str, str], started_with: Mapping[str, str])
     return sorted(name for name in names if environment.get(name) != started_with.get(name))
 
 
+def _place(python: str) -> tuple[Path, Path]:
+    """Return the folder and the file of a Python: virtual environments share the file, names of one the folder."""
+    path = Path(python)
+    return path.parent.resolve(), path.resolve()
+
+
 def _end_with_client(connection: socket.socket) -> None:
     """End this process and what its cells started, once the process that wanted the kernel has ended."""
     with suppress(OSError):
@@ -67,9 +80,11 @@ def _end_with_client(connection: socket.socket) -> None:
 
 
 def _reseed() -> None:
-    """Give the kernel random numbers of its own, as a fresh process has. torch's are the same in every process."""
+    """Give the kernel random numbers of its own, as a fresh process has. Python's own does so itself."""
     if numpy := sys.modules.get("numpy.random"):
         numpy.seed()
+    if torch := sys.modules.get("torch"):
+        torch.default_generator.seed()  # torch.seed() would look for devices
 
 
 def _launch(arguments: Sequence[str]) -> Any:
@@ -78,9 +93,18 @@ def _launch(arguments: Sequence[str]) -> Any:
     from ipykernel.kernelapp import IPKernelApp
 
     sys.argv = [ipykernel_launcher.__file__, *arguments]
+    early = [handler for handler in _log_handlers() if handler.stream is sys.stderr]
     app = IPKernelApp.instance(parent_handle=1)  # 1: it need not look whether its parent lives
     app.initialize(list(arguments))
+    for handler in early:  # what libraries log belongs to the cell, as where a cell has imported them
+        handler.setStream(sys.stderr)
     return app
+
+
+def _log_handlers() -> list[logging.StreamHandler[Any]]:
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    handlers = [handler for logger in loggers for handler in getattr(logger, "handlers", ())]
+    return [handler for handler in handlers if isinstance(handler, logging.StreamHandler)]
 
 
 def _leave(app: Any) -> None:

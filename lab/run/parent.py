@@ -8,11 +8,11 @@ import threading
 from collections.abc import Mapping
 
 from lab.provenance import ROOT
+from lab.run.forked import differences
 from lab.run.preload import IDLE
 from lab.warm import Warm
 
 ADDRESS = "LAB_WARM"
-PARENT = ("lab.run.preload:preload", "lab.run.forked")  # what it imports
 # A person's start-up file; and what pytest sets, for which ipykernel would not catch what is printed.
 _PERSONAL = ("PYTHONSTARTUP", "PYTEST_CURRENT_TEST")
 _lock = threading.Lock()
@@ -20,8 +20,18 @@ _parents: dict[int, Warm] = {}
 
 
 def warm_address(environment: Mapping[str, str]) -> str:
-    """Return the address of the warm parent: the one that LAB_WARM names, or this process's own, started if need be."""
-    return os.environ.get(ADDRESS) or own_parent(environment).address
+    """Return the address of the warm parent: the one that LAB_WARM names, or this process's own, started if need be.
+
+    The one that LAB_WARM names has the environment of this process, as far as its kernels depend on it. For kernels
+    in another, such as those of `lab run`, this process has its own.
+    """
+    named = os.environ.get(ADDRESS)
+    return named if named and not differences(environment, os.environ) else own_parent(environment).address
+
+
+def start_parent(environment: Mapping[str, str]) -> Warm:
+    """Start a warm parent for kernels in that environment."""
+    return Warm("lab.run.preload:preload", "lab.run.forked", later=IDLE, environment=environment)
 
 
 def own_parent(environment: Mapping[str, str]) -> Warm:
@@ -34,7 +44,7 @@ def own_parent(environment: Mapping[str, str]) -> Warm:
         if warm is None or (warm.ready and warm.ended):
             if warm is not None:
                 warm.close()
-            warm = _parents[os.getpid()] = Warm(*PARENT, later=IDLE, environment=environment)
+            warm = _parents[os.getpid()] = start_parent(environment)
             atexit.register(warm.close)
         return warm
 

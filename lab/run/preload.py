@@ -13,7 +13,9 @@ import weakref
 from contextlib import suppress
 from pathlib import Path
 
-started_with: dict[str, str] = {}  # the environment of the parent, once it has preloaded
+# The environment of the parent, once it has preloaded, and what the imports have added to it.
+started_with: dict[str, str] = {}
+added: dict[str, str] = {}
 
 # numpy first: its pool, which is ready for a fork, is what threads are counted against. The others are what ipykernel
 # and matplotlib import late: at a kernel's start, at the first figure. What gradcheck imports late, sympy above all,
@@ -62,6 +64,8 @@ def preload() -> None:
             importlib.import_module(name)
     for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
         finalizer.atexit = False  # what torch takes down at its end would go with the kernel anyway, and faster
+    del os.environ["PYDEVD_DISABLE_FILE_VALIDATION"]
+    added.update({name: value for name, value in os.environ.items() if name not in started_with})
     check_fit(threads)
 
 

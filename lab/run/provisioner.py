@@ -40,6 +40,7 @@ class WarmProvisioner(LocalProvisioner):
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Fork a kernel that listens by the time this returns, or spawn one as Jupyter does."""
+        self.cold = ""
         try:
             self.process = self._fork = await asyncio.to_thread(fork_kernel, cmd, **kwargs)
         except CannotFork as reason:
@@ -80,7 +81,7 @@ def fork_kernel(
     words = [word for word in cmd[1:] if not word.startswith("-Xfrozen_modules")]
     if words[:2] != _LAUNCHER or independent or any(stream == subprocess.PIPE for stream in (stdin, stdout, stderr)):
         raise CannotFork(f"{' '.join(cmd[:3])} with these options is not what it forks")
-    environment = dict(os.environ if env is None else env)
+    environment = {**(os.environ if env is None else env), "JPY_PARENT_PID": str(os.getpid())}
     null = os.open(os.devnull, os.O_RDWR)
     try:
         streams = [_descriptor(stream, or_else) for stream, or_else in ((stdin, null), (stdout, 1), (stderr, 2))]
@@ -89,6 +90,7 @@ def fork_kernel(
             warm_address(environment),
             "lab.run.forked:run_kernel",
             descriptors=streams,
+            python=cmd[0],
             arguments=words[2:],
             environment=environment,
             cwd=None if cwd is None else os.fspath(cwd),
@@ -102,7 +104,9 @@ def fork_kernel(
         refused = answer.get("refused")
         fork.kill()
         fork.close()
-        raise CannotFork(f"{', '.join(refused)} differ from its parent's" if refused else "it ended while starting")
+        raise CannotFork(
+            f"it differs from its parent in {', '.join(refused)}" if refused else "it ended while starting"
+        )
     return fork
 
 

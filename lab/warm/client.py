@@ -21,7 +21,12 @@ from typing import Any, Self
 from lab.warm.protocol import NUMBER, READY, TIED, WATCHED, encode
 
 ROOT = Path(__file__).resolve().parents[2]
-_CALL = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from lab.warm.parent import main; main()"
+# No torch.py of the current folder is imported. Python's own way to that, -P, would leave its flag in every fork, and
+# the lab's folder its place in the search path: a notebook would not find what lies beside it, or find something else.
+_CALL = (
+    f"import sys; sys.path[: not sys.flags.safe_path] = [{str(ROOT)!r}]; "
+    "from lab.warm.parent import main; del sys.path[0]; main()"
+)
 
 
 class Warm:
@@ -51,8 +56,8 @@ class Warm:
             listener.bind(self.address)
             listener.listen(1024)
             descriptors = [its.fileno(), listener.fileno()]
-            # -P: no torch.py of the current folder is imported. -u: what is printed before a crash is seen.
-            python = [sys.executable, "-P", "-u", "-c", _CALL, *map(str, descriptors), *modules, "--", *later]
+            # -u: what is printed before a crash is seen.
+            python = [sys.executable, "-u", "-c", _CALL, *map(str, descriptors), *modules, "--", *later]
             start = partial(self._live, started, [*prefix, *python], environment, descriptors)
             threading.Thread(target=start, daemon=True).start()
             try:

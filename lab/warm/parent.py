@@ -14,6 +14,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
 from lab.warm.protocol import DESCRIPTORS, READY, TIED, read_line
@@ -31,8 +32,6 @@ def end_with_parent() -> None:
 
 def serve(lifeline: socket.socket, listener: socket.socket, modules: Sequence[str], later: Sequence[str]) -> None:
     """Be the warm parent: import, then fork for every client, until the one that started it closes the lifeline."""
-    # What is multi-threaded is the pool of a numeric library, which is ready for a fork; Python 3.12 warns of any.
-    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     wakeup, wake = socket.socketpair()
     wake.setblocking(False)
     signal.set_wakeup_fd(wake.fileno())
@@ -76,7 +75,9 @@ def _fork(listener: socket.socket, ours: Sequence[socket.socket], watched: dict[
             status = socket.socket(fileno=descriptors[0]) if descriptors else None
             connection.settimeout(None)
             parent = os.getpid()
-            pid = os.fork() if kind else None
+            # Python 3.12 warns of any threads. These are a numeric library's pool, which is ready for a fork.
+            with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+                pid = os.fork() if kind else None
             if pid == 0:
                 for each in (*ours, *watched.values(), *filter(None, [status])):
                     each.close()
@@ -123,4 +124,8 @@ def main() -> None:
     lifeline, listener = (socket.socket(fileno=int(word)) for word in sys.argv[1:3])
     at = sys.argv.index("--")
     with lifeline, listener:
+        address = Path(listener.getsockname())
         serve(lifeline, listener, sys.argv[3:at], sys.argv[at + 1 :])
+        with suppress(OSError):  # the client was killed, or it would have removed them
+            address.unlink()
+            address.parent.rmdir()
