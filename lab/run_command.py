@@ -52,6 +52,7 @@ def run(
     """
     from lab.run import Sweep, check_count, check_seconds, local_workers, read_grid, read_notebook
     from lab.run_progress import Show
+    from lab.store import check_writable
 
     if html:
         from lab.report.notebook_page import write_page
@@ -65,6 +66,8 @@ def run(
     check_count(count, limit=LIMIT, yes=yes or dry_run)
     check_seconds(timeout)
     check_seconds(cell_timeout)
+    if not dry_run:
+        check_writable(outputs)
     show = Show(count, (name for _, points in chosen for name in points.varied), machine=json)
     plans = _plans(chosen, threads)
     if dry_run:
@@ -90,15 +93,16 @@ def run(
 
 def _plans(chosen: Chosen, threads: int) -> Iterator[Plan]:
     """Yield the plans, once every device and dtype among them is known to be here."""
-    from lab.run import plan_grid
+    from lab.run import check_notebook, plan_grid
     from lab.run.devices import settle_in_fork
     from lab.run.parent import kernel_environment, own_parent
 
+    chosen = [(check_notebook(notebook), points) for notebook, points in chosen]  # all, before the first one runs
     settle = settle_in_fork(lambda: own_parent(kernel_environment(threads)))
     for notebook, points in chosen:
         if "device" in notebook.parameters:
             defaults = {name: parameter.default for name, parameter in notebook.parameters.items()}
-            for point in islice(points, _CHECKED):
+            for point in islice(points, _CHECKED if {"device", "dtype"} & {*points.varied} else 1):
                 settle({**defaults, **point})
     for notebook, points in chosen:
         yield from plan_grid(notebook, points, threads=threads, settle=settle)

@@ -112,7 +112,7 @@ class Show:
 
     def summarise(self) -> None:
         """Tell how many runs there were, of which kind, where there were many."""
-        if self.count > 1:
+        if self.count > 1 and self.counted:
             done = self.counted.total()
             of = f" of {self.count:,}" if done < self.count else ""
             kinds = ", ".join(f"{number:,} {word}" for word, number in self.counted.most_common())

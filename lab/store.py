@@ -108,6 +108,14 @@ def check_replaceable(outputs: Path, names: Iterable[str]) -> None:
                 raise IsADirectoryError(None, "it is a folder", str(path))
 
 
+def check_writable(outputs: Path) -> None:
+    """Refuse, before the work, an outputs folder that this user cannot write; nothing is made. Raises: StorageError."""
+    with storage_errors(outputs):
+        folder = next(path for path in (outputs.absolute(), *outputs.absolute().parents) if path.exists())
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(None, "it is read-only or belongs to another user", str(folder))
+
+
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
     """Hold a folder against others that hold it; where the file system cannot, go on without."""

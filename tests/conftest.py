@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +17,8 @@ from lab.device import DEVICES, check_dtype, device_row, resolve_device
 # Every run draws the same examples, so a failure in CI is a failure here; no deadline, for CI machines stall.
 settings.register_profile("lab", deadline=None, derandomize=True)
 settings.load_profile("lab")
+
+Mount = Callable[[str], Path]  # with the options of a tmpfs, such as size=1m,ro
 
 
 @dataclass(frozen=True)
@@ -47,3 +51,22 @@ def one_thread() -> Iterator[None]:
 def same_flips(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a flaky device flip the same bits whichever tests ran before in this process."""
     monkeypatch.setattr("lab.prove.faults.Flaky._uses", count())
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Mount]:
+    """Mount a small tmpfs; the test is skipped where that is not allowed."""
+    folder = tmp_path / "small disk"
+    folder.mkdir()
+
+    def command(*words: str) -> None:
+        done = subprocess.run(["mount", "-t", "tmpfs", *words, "tmpfs", str(folder)], capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"no tmpfs can be mounted here: {done.stderr.strip()}")
+
+    def mounted(options: str) -> Path:
+        command("-o", options)
+        return folder
+
+    yield mounted
+    subprocess.run(["umount", str(folder)], capture_output=True)

@@ -6,10 +6,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from conftest import Mount
 
 from lab.errors import StorageError
 from lab.store import (
@@ -25,27 +25,6 @@ from lab.store import (
     replace_files,
     write_json,
 )
-
-Mount = Callable[..., Path]
-
-
-@pytest.fixture
-def mount(tmp_path: Path) -> Iterator[Mount]:
-    """Mount a small tmpfs; the test is skipped where that is not allowed."""
-    folder = tmp_path / "small disk"
-    folder.mkdir()
-
-    def command(*words: str) -> None:
-        done = subprocess.run(["mount", "-t", "tmpfs", *words, "tmpfs", str(folder)], capture_output=True, text=True)
-        if done.returncode:
-            pytest.skip(f"no tmpfs can be mounted here: {done.stderr.strip()}")
-
-    def mounted(options: str) -> Path:
-        command("-o", options)
-        return folder
-
-    yield mounted
-    subprocess.run(["umount", str(folder)], capture_output=True)
 
 
 def partial(outputs: Path) -> list[str]:

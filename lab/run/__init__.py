@@ -2,7 +2,7 @@
 
 from lab.run.execute import check_seconds, execute_plan, run_notebook
 from lab.run.grid import Grid, check_count, read_grid
-from lab.run.notebook import Notebook, read_notebook
+from lab.run.notebook import Notebook, check_notebook, read_notebook
 from lab.run.plan import Plan, plan_grid, plan_run
 from lab.run.result import RunResult
 from lab.run.sweep import How, Outcome, Sweep, Wish, finished_run
@@ -19,6 +19,7 @@ __all__ = [
     "Wish",
     "Workers",
     "check_count",
+    "check_notebook",
     "check_seconds",
     "execute_plan",
     "executor_workers",

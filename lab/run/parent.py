@@ -55,11 +55,11 @@ def kernel_environment(threads: int = 1) -> dict[str, str]:
     Results must not depend on where they are made: the threads of numeric libraries are counted, unless the variables
     that do so are set, and text has one hash.
     """
-    paths = [str(ROOT.parent), os.environ.get("PYTHONPATH", "")]
+    paths = [str(ROOT.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     counted = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
     return {
         **counted,
         "PYTHONHASHSEED": "0",
         **{name: value for name, value in os.environ.items() if name not in _PERSONAL},
-        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "PYTHONPATH": os.pathsep.join(filter(None, dict.fromkeys(paths))),
     }

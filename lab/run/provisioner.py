@@ -93,7 +93,7 @@ def fork_kernel(
             python=cmd[0],
             arguments=words[2:],
             environment=environment,
-            cwd=None if cwd is None else os.fspath(cwd),
+            cwd=str(Path(cwd or ".").absolute()),  # the parent's is another
         )
     except OSError as error:
         raise CannotFork(f"the warm parent is gone ({error.strerror or error})") from None

@@ -103,7 +103,9 @@ def _error(
     if execution.raised and status in (FAILED, OUT_OF_MEMORY, DEVICE_LOST):
         name, message = execution.raised.ename, execution.raised.evalue
     else:
-        which = f"the cell's limit of {limits[1]:g} s" if execution.overran else f"the run's limit of {limits[0]} s"
+        which = (
+            f"the cell's limit of {limits[1]:g} s" if execution.overran else f"the run's limit of {limits[0] or 0:g} s"
+        )
         name, message = {
             KERNEL_DIED: ("KernelDied", execution.died or ""),
             TIMEOUT: ("TimeLimit", f"stopped at {which}"),

@@ -79,15 +79,15 @@ class Sweep:
             while self._running or (self._others and not self.wish.finish):
                 waiting, self._others = self._others, []
                 for number, plan in waiting if not self.wish.finish else ():
-                    yield from self._begin(number, plan)
+                    yield from self._begin(number, plan, found=How.ELSEWHERE)
                 yield from self._ended()
         finally:
             self._let_go()
 
-    def _begin(self, number: int, plan: Plan) -> Iterator[Outcome]:
-        """Give a plan to the workers, unless it is finished or another sweep is at it."""
+    def _begin(self, number: int, plan: Plan, *, found: How = How.SKIPPED) -> Iterator[Outcome]:
+        """Give a plan to the workers, unless it is finished or another sweep is at it. found: what finished means."""
         if not self.force and (result := self._finished(plan)):
-            yield Outcome(number, plan, result, How.SKIPPED)
+            yield Outcome(number, plan, result, found)
             return
         with ExitStack() as claim:
             if not claim.enter_context(held_alone(self.outputs, f"run-{plan.key}")):

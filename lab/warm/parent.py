@@ -24,10 +24,10 @@ _SLOW_S = 5.0  # what a client that has connected may take to say what for
 _PDEATHSIG = 1  # from <linux/prctl.h>
 
 
-def end_with_parent() -> None:
+def end_with_parent(wanted: bool = True) -> None:
     """Let the kernel end this process when the thread that forked it ends. Nothing on systems other than Linux."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL if wanted else 0)
 
 
 def serve(lifeline: socket.socket, listener: socket.socket, modules: Sequence[str], later: Sequence[str]) -> None:
@@ -36,16 +36,20 @@ def serve(lifeline: socket.socket, listener: socket.socket, modules: Sequence[st
     wake.setblocking(False)
     signal.set_wakeup_fd(wake.fileno())
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    end_with_parent()  # while it imports, it would not see that its client has ended; later it has forks to look after
     for name in modules:
         module, _, function = name.partition(":")
         imported = importlib.import_module(module)
         if function:
             getattr(imported, function)()
+    end_with_parent(False)
     _share()
     lifeline.send(READY)
     waiting, watched = list(later), dict[int, socket.socket]()
     while True:
-        asking, _, _ = select.select([listener, lifeline, wakeup], [], [], _IDLE_S if waiting else None)
+        ours = [listener, lifeline, wakeup, *watched.values()]
+        asking, _, _ = select.select(ours, [], [], _IDLE_S if waiting else None)
+        _end_deserted(watched, None if lifeline in asking else asking)
         if lifeline in asking:
             return
         if wakeup in asking:
@@ -85,6 +89,17 @@ def _fork(listener: socket.socket, ours: Sequence[socket.socket], watched: dict[
         if pid and status:
             watched[pid] = status
             status.send(b"%8d" % pid)
+
+
+def _end_deserted(watched: dict[int, socket.socket], asking: Sequence[socket.socket] | None) -> None:
+    """End the forks whose client has ended (all of them where asking is None): stopped, or deaf in a call into C, they
+    would not notice by themselves.
+    """
+    for pid, status in list(watched.items()):
+        if asking is None or status in asking:
+            watched.pop(pid).close()
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
 
 
 def _bury(watched: dict[int, socket.socket]) -> None:
