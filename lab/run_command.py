@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +14,7 @@ import typer
 from lab.console import DeviceOption, DtypeOption, Json, Outputs, SeedOption, print_json
 
 if TYPE_CHECKING:
-    from lab.run import Grid, Notebook, Outcome, Plan, Wish
+    from lab.run import Grid, Notebook, Outcome, Plan, Wish, Workers
     from lab.run_progress import Show
 
 LIMIT = 1_000  # runs that need no --yes
@@ -35,6 +35,9 @@ def run(
     seed: SeedOption = None,
     outputs: Outputs = Path("outputs"),
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Runs at once; one a processor.")] = None,
+    dask: Annotated[
+        str | None, typer.Option("--dask", metavar="ADDRESS", help="Run on a Dask scheduler's workers; or local.")
+    ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Of the numeric libraries in a run.")] = 1,
     timeout: Annotated[float | None, typer.Option("--timeout", min=0, help="Seconds for each run.")] = None,
     cell_timeout: Annotated[float | None, typer.Option("--cell-timeout", min=0, help="Seconds for each cell.")] = None,
@@ -50,7 +53,7 @@ def run(
     What came of each run is published under outputs/ with its run.json. Ctrl-C finishes the runs that are under way,
     a second one ends them.
     """
-    from lab.run import Sweep, check_count, check_seconds, local_workers, read_grid, read_notebook
+    from lab.run import Sweep, check_count, check_seconds, read_grid, read_notebook
     from lab.run_progress import Show
     from lab.store import check_writable
 
@@ -75,8 +78,11 @@ def run(
         return
     outcomes: list[Outcome] = []
     try:
-        hands = local_workers(workers, outputs, limit=timeout, cell_limit=cell_timeout, on_cell=show.cell)
-        with hands as doing, show.live(), _listening(show) as wish:
+        with (
+            _workers(dask, workers, outputs, show, limit=timeout, cell_limit=cell_timeout) as doing,
+            show.live(),
+            _listening(show) as wish,
+        ):
             sweep = Sweep(doing, outputs, force=force, fail_fast=fail_fast, wish=wish)
             for outcome in sweep.run(plans):
                 if html:
@@ -89,6 +95,18 @@ def run(
         if json:
             print_json({"runs": [outcome.result.record for outcome in outcomes]})
     _raise_first(outcomes)
+
+
+def _workers(
+    dask: str | None, count: int | None, outputs: Path, show: Show, **limits: float | None
+) -> AbstractContextManager[Workers]:
+    if dask is None:
+        from lab.run import local_workers
+
+        return local_workers(count, outputs, **limits, on_cell=show.cell)
+    from lab.run.dask_workers import dask_workers
+
+    return dask_workers(dask, count, outputs, **limits, say=show.say)
 
 
 def _plans(chosen: Chosen, threads: int) -> Iterator[Plan]:

@@ -75,6 +75,17 @@ def execute_plan(
     return RunResult(publication.path, record)
 
 
+def publish_lost(plan: Plan, outputs: Path, why: str) -> RunResult:
+    """Publish a run of which nothing came back, with the status of one whose kernel died. Raises: StorageError."""
+    with publishing(outputs, plan.notebook.name, plan.key) as publication, _scratch() as scratch:
+        timing = {"started": datetime.now(UTC).isoformat(timespec="milliseconds"), "seconds": 0.0, "limit": None}
+        execution = _expecting(plan, publication.folder / "files", Path(scratch))
+        execution.died = why
+        record = _write(publication, plan, execution, timing=timing)
+    assert publication.path is not None
+    return RunResult(publication.path, record)
+
+
 def check_seconds(limit: float | None) -> float | None:
     """Return a limit that is one, or None. Raises: UsageError."""
     if limit is not None and not 0 < limit < math.inf:
@@ -91,12 +102,17 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
 def _prepare(plan: Plan, folder: Path, scratch: Path, cell_limit: float | None, on_cell: OnCell | None) -> Execution:
     variables = kernel_environment(plan.threads)
     warm_address(variables)  # so that it imports torch while this process imports papermill
+    return _expecting(plan, folder, scratch, variables, cell_limit, on_cell)
+
+
+def _expecting(plan: Plan, folder: Path, scratch: Path, *options: Any) -> Execution:
+    """Return an execution, none of whose cells has run."""
     from lab.run.lean import import_engine, nbformat  # not for a misspelt parameter: they take long to import
 
     import_engine()
     from lab.run.execution import Execution
 
-    execution = Execution(folder, scratch, plan.device, variables, cell_limit, on_cell)
+    execution = Execution(folder, scratch, plan.device, *options)
     execution.expect(nbformat.v4.upgrade(nbformat.from_dict(plan.notebook.data)))
     return execution
 

@@ -74,7 +74,7 @@ class Sweep:
                 if self.wish.finish:
                     break
                 yield from self._begin(number, plan)
-                while len(self._running) >= self.workers.capacity:
+                while len(self._running) >= self.workers.capacity():
                     yield from self._ended()
             while self._running or (self._others and not self.wish.finish):
                 waiting, self._others = self._others, []
@@ -160,8 +160,9 @@ def finished_run(plan: Plan, outputs: Path, repeated: Iterable[str] = ()) -> Run
 
 
 def _executor_lost(error: Exception) -> ExecutionError:
+    why = " ".join(str(error).split())[:200].rstrip(".")
     return ExecutionError(
-        f"The workers are lost: {type(error).__name__}: {str(error)[:200]}.".replace("..", "."),
+        f"The workers are lost: {type(error).__name__}: {why}.",
         "Expected them to live as long as the sweep.",
         "Type the same again, with workers that run: what is finished is kept and will be skipped.",
     )

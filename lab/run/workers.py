@@ -23,11 +23,11 @@ OnCell = Callable[[Plan, int, int], None]
 
 @dataclass(frozen=True)
 class Workers:
-    """capacity: how many runs they are given at once. start: hands them one. result: of a future that is done, the
-    published run. stop: ends what runs, as far as it can be reached.
+    """capacity: how many runs they are given at once, which may change. start: hands them one. result: of a future that
+    is done, the published run. stop: ends what runs, as far as it can be reached.
     """
 
-    capacity: int
+    capacity: Callable[[], int]
     start: Callable[[Plan], Future[Any]]
     result: Callable[[Future[Any], Plan], RunResult]
     stop: Callable[[], None]
@@ -51,7 +51,9 @@ def local_workers(
 
     with ThreadPoolExecutor(count, "worker") as pool:
         try:
-            yield Workers(count, lambda plan: pool.submit(run, plan), lambda future, plan: future.result(), stop.now)
+            yield Workers(
+                lambda: count, lambda plan: pool.submit(run, plan), lambda future, plan: future.result(), stop.now
+            )
         except BaseException:
             stop.now()
             raise
@@ -65,7 +67,7 @@ def executor_workers(
     def start(plan: Plan) -> Future[bytes]:
         return executor.submit(perform, plan, limit, cell_limit)
 
-    return Workers(AHEAD, start, lambda future, plan: publish(future.result(), plan, outputs), lambda: None)
+    return Workers(lambda: AHEAD, start, lambda future, plan: publish(future.result(), plan, outputs), lambda: None)
 
 
 def available_processors() -> int:
