@@ -151,9 +151,16 @@ def _raise_terminated(signum: int, frame: object) -> NoReturn:
     raise SystemExit(TERMINATED)
 
 
+def _listen() -> None:
+    """Let a terminate, and a terminal that is closed, end the command as it ends by itself."""
+    signal.signal(signal.SIGTERM, _raise_terminated)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        signal.signal(signal.SIGHUP, _raise_terminated)
+
+
 def main() -> None:
     """Run the command line. A mistake becomes one message on stderr and its exit code, never a traceback."""
-    signal.signal(signal.SIGTERM, _raise_terminated)
+    _listen()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without ✓ shows ? in its place
@@ -164,7 +171,7 @@ def main() -> None:
         notes = getattr(error, "__notes__", ())
         _fail("\n  ".join([error.happened, error.expected, error.next_step, *notes]), error.exit_code)
     except _WrongWords as error:
-        _fail(f"{error.format_message()}\n  Type '{error.ctx.command_path} --help' to see what there is.", 2)
+        _fail(f"{error.format_message()}\n  Type '{_command_of(error)} --help' to see what there is.", 2)
     except (KeyboardInterrupt, typer.Abort, SystemExit) as stop:
         # typer makes one of the latter two of an interrupt, depending on its version.
         code = stop.code if isinstance(stop, SystemExit) else INTERRUPTED
@@ -180,6 +187,10 @@ def main() -> None:
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _fail(f"{error.filename or 'standard output'}: {error.strerror}\n  Expected to be able to write there.", 5)
+
+
+def _command_of(error: Any) -> str:
+    return str(error.ctx.command_path) if error.ctx else "lab"
 
 
 def _fail(message: str, exit_code: int) -> NoReturn:

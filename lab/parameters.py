@@ -32,7 +32,7 @@ _SHORT = reprlib.Repr()  # a megabyte of text would drown the error that quotes 
 _SHORT.maxstring = _SHORT.maxother = 80
 shortened = _SHORT.repr  # what an error quotes
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_RANGE = re.compile(r"\bin \[(?P<low>[^,\]]+), (?P<high>[^,\]]+)\]$")
+_RANGE = re.compile(r"\bin \[(?P<low>[^,\]]+),\s*(?P<high>[^,\]]+)\]$")
 _CHOICES = re.compile(r"\bone of (?P<choices>[\w:., +-]+)$")
 
 

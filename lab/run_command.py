@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -14,11 +15,13 @@ import typer
 from lab.console import DeviceOption, DtypeOption, Json, Outputs, SeedOption, print_json
 
 if TYPE_CHECKING:
+    from lab.errors import LabError
     from lab.run import Grid, Notebook, Outcome, Plan, Wish, Workers
     from lab.run_progress import Show
 
 LIMIT = 1_000  # runs that need no --yes
 _CHECKED = 1_000_000  # runs whose device is looked at before the first begins
+_HEARD = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 Chosen = Sequence[tuple["Notebook", "Grid"]]
 Given = Annotated[
     list[str] | None,
@@ -53,7 +56,7 @@ def run(
     What came of each run is published under outputs/ with its run.json. Ctrl-C finishes the runs that are under way,
     a second one ends them.
     """
-    from lab.run import Sweep, check_count, check_seconds, read_grid, read_notebook
+    from lab.run import How, Sweep, check_count, check_seconds, read_grid, read_notebook
     from lab.run_progress import Show
     from lab.store import check_writable
 
@@ -74,9 +77,11 @@ def run(
     show = Show(count, (name for _, points in chosen for name in points.varied), machine=json)
     plans = _plans(chosen, threads)
     if dry_run:
-        show.plan(plans, outputs)
+        show.plan(plans, outputs, force=force)
+        if json:
+            print_json({"count": count})
         return
-    outcomes: list[Outcome] = []
+    failures, records = Failures(), dict[int, Any]()
     try:
         with (
             _workers(dask, workers, outputs, show, limit=timeout, cell_limit=cell_timeout) as doing,
@@ -85,16 +90,17 @@ def run(
         ):
             sweep = Sweep(doing, outputs, force=force, fail_fast=fail_fast, wish=wish)
             for outcome in sweep.run(plans):
-                if html:
+                if html and outcome.how is How.RAN:
                     write_page(outcome.result.path, outcome.result.record)
                 show.ended(outcome)
-                outcomes.append(outcome)
+                failures.add(outcome)
+                if json:
+                    records[outcome.number] = outcome.result.record
     finally:
-        outcomes.sort(key=lambda outcome: outcome.number)
         show.summarise()
         if json:
-            print_json({"runs": [outcome.result.record for outcome in outcomes]})
-    _raise_first(outcomes)
+            print_json({"runs": [records[number] for number in sorted(records)]})
+    failures.raise_first()
 
 
 def _workers(
@@ -134,16 +140,16 @@ def _listening(show: Show) -> Iterator[Wish]:
     wish, received = Wish(), list[int]()
 
     def hear(number: int, frame: Any) -> None:
+        received.append(number)
+        wish.stop = wish.finish or number != signal.SIGINT or show.count == 1 or not wish.begun
+        wish.finish = True
         if not wish.begun:
             before[number](number, frame)  # which raises
-        received.append(number)
-        wish.stop = wish.finish or number == signal.SIGTERM or show.last
-        wish.finish = True
-        if not wish.stop:
-            show.say("finishing the runs that are under way; Ctrl-C again ends them")
+        if not wish.stop:  # written past Python's buffers, which may be at work
+            os.write(2, b"finishing the runs that are under way; Ctrl-C again ends them\n")
 
-    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in _HEARD}
+    for number in [number for number, handler in before.items() if callable(handler)]:  # what is ignored stays so
         signal.signal(number, hear)
     try:
         yield wish
@@ -154,10 +160,23 @@ def _listening(show: Show) -> Iterator[Wish]:
         signal.raise_signal(received[-1])
 
 
-def _raise_first(outcomes: Sequence[Outcome]) -> None:
-    """Raise the first failure, and say how many there are."""
-    failures = [outcome.result.failure for outcome in outcomes if outcome.result.failure]
-    if failures:
-        if len(failures) > 1:
-            failures[0].add_note(f"{len(failures) - 1:,} more failed: 'lab runs list --status failed' names them.")
-        raise failures[0]
+class Failures:
+    """How many runs failed, and how the first of them did: all that a sweep of any length need remember."""
+
+    def __init__(self) -> None:
+        self.count, self.number = 0, -1
+        self.first: LabError | None = None
+
+    def add(self, outcome: Outcome) -> None:
+        """Take note of a run."""
+        if failure := outcome.result.failure:
+            self.count += 1
+            if self.first is None or outcome.number < self.number:
+                self.number, self.first = outcome.number, failure
+
+    def raise_first(self) -> None:
+        """Raise the failure of the first run that failed, and say how many there are."""
+        if self.first is not None:
+            if self.count > 1:
+                self.first.add_note(f"{self.count - 1:,} more did not complete: 'lab runs list' names them.")
+            raise self.first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -36,7 +37,6 @@ class Show:
         self._lock = threading.Lock()
         self.counted: Counter[str] = Counter()
         self._cold = ""
-        self._begun: set[str] = set()
         self._started = time.monotonic()
 
     @contextmanager
@@ -56,7 +56,6 @@ class Show:
 
     def cell(self, plan: Plan, cell: int, cells: int) -> None:
         """Take note of a cell that starts, from any thread."""
-        self._begun.add(plan.key)
         if self._progress is None:
             return
         with self._lock:
@@ -67,7 +66,6 @@ class Show:
     def ended(self, outcome: Outcome) -> None:
         """Tell of a run that has a result."""
         plan, result = outcome.plan, outcome.result
-        self._begun.discard(plan.key)
         word = result.status if outcome.how == "ran" else "finished"  # before this sweep, or by another
         self.counted[word] += 1
         if result.record["timing"].get("kernel", "forked") not in ("forked", self._cold):
@@ -75,7 +73,7 @@ class Show:
             self.say(f"a kernel was not forked, which takes seconds more ({self._cold})")
         text = f"{word:<11} {self._label(plan)} → {result.path}"
         if self._progress is None:
-            print(text, file=self._lines)
+            self._print(text)
             return
         with self._lock:
             if plan.key in self._tasks:
@@ -85,7 +83,13 @@ class Show:
         if self._lines.isatty():
             self._progress.console.print(text, markup=False, soft_wrap=True)
         else:
-            print(text, file=self._lines)
+            self._print(text)
+
+    def _print(self, text: str) -> None:
+        try:
+            print(text, file=self._lines, flush=True)
+        except BrokenPipeError:  # the reader, such as head, has seen enough; the runs go on
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._lines.fileno())
 
     def say(self, text: str) -> None:
         """Tell a person something."""
@@ -94,21 +98,16 @@ class Show:
         else:
             self._progress.console.print(text, markup=False)
 
-    def plan(self, plans: Iterable[Plan], outputs: Path) -> None:
+    def plan(self, plans: Iterable[Plan], outputs: Path, *, force: bool) -> None:
         """Tell what would run, and what of it is finished."""
         from lab.run import finished_run
 
         for plan in islice(plans, PLANNED):
-            result = finished_run(plan, outputs)
-            print(f"{'finished' if result else 'would run':<11} {self._label(plan)}", file=self._lines)
+            finished = not force and finished_run(plan, outputs)
+            print(f"{'finished' if finished else 'would run':<11} {self._label(plan)}", file=self._lines)
         if self.count > PLANNED:
             print(f"… and {self.count - PLANNED:,} more", file=self._lines)
         print(f"{self.count:,} runs", file=sys.stderr)
-
-    @property
-    def last(self) -> bool:
-        """Whether no run is left that has not begun."""
-        return self.counted.total() + len(self._begun) >= self.count
 
     def summarise(self) -> None:
         """Tell how many runs there were, of which kind, where there were many."""

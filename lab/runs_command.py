@@ -177,7 +177,11 @@ def export_runs(
         sys.stdout.write(str(data))
         return
     with storage_errors(Path(file)):
-        replace_file(Path(file), data)
+        path = Path(file).resolve()  # of a link, what it names
+        if path.exists() and not path.is_file():  # a device, or a pipe that another command reads
+            path.write_bytes(data if isinstance(data, bytes) else data.encode())
+        else:
+            replace_file(path, data)
     print(f"{len(rows)} rows → {file}")
 
 

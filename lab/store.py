@@ -22,7 +22,6 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +77,8 @@ def _private_folder(outputs: Path) -> Iterator[Path]:
             lock.acquire()
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(RecursionError):
+            shutil.rmtree(folder, ignore_errors=True)
         lock.release()
         Path(lock.lock_file).unlink(missing_ok=True)
 
@@ -128,47 +128,6 @@ def _held(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-@contextmanager
-def held_alone(outputs: Path, name: str) -> Iterator[bool]:
-    """Hold a name as long as the block runs, and say whether no other process does. Raises: StorageError."""
-    with storage_errors(outputs):
-        outputs.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(outputs / f".{name}.lock", thread_local=False)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            yield False
-            return
-    try:
-        yield True
-    finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()
-
-
-@contextmanager
-def claimed(outputs: Path, name: str) -> Iterator[Path]:
-    """Hand out the first of outputs/name-1.jsonl, name-2.jsonl, … that no other process has. Raises: StorageError."""
-    with storage_errors(outputs):
-        outputs.mkdir(parents=True, exist_ok=True)
-        path, lock = _first_free(outputs, name)
-    try:
-        yield path
-    finally:
-        lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)
-
-
-def _first_free(outputs: Path, name: str) -> tuple[Path, FileLock]:
-    for number in count(1):
-        path = outputs / f"{name}-{number}.jsonl"
-        lock = FileLock(f"{path}.lock")
-        with suppress(Timeout):
-            lock.acquire(blocking=False)
-            return path, lock
-    raise AssertionError  # numbers do not end
-
-
 class Publication:
     """A result on its way. folder: where to write it. path: where it lies once published, else None."""
 
@@ -177,10 +136,12 @@ class Publication:
         self.path: Path | None = None
 
     def write(self, name: str, text: str) -> Path:
-        """Write a text file into the result. Raises: StorageError."""
+        """Write a text file into the result, whatever a cell has put in its place. Raises: StorageError."""
         path = self.folder / name
         with storage_errors(path):
-            path.write_bytes(_encode(text))
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+            with path.open("xb") as file:  # which follows no link and opens no pipe
+                file.write(_encode(text))
         return path
 
 
@@ -265,7 +226,7 @@ def _sweep(outputs: Path) -> None:
     folders = {path.with_name(path.name.removesuffix(".lock")) for path in outputs.glob(f"{PARTIAL}*")}
     for folder in folders:
         lock = _lock_of(folder)
-        with suppress(Timeout, OSError):
+        with suppress(Timeout, OSError, RecursionError):  # the latter: folders too deep to remove
             times = [path.lstat().st_mtime for path in (folder, Path(lock.lock_file)) if path.exists()]
             if times and time.time() - max(times) > ORPHAN_AGE:  # else whoever wrote there has just finished
                 with lock.acquire(blocking=False):
@@ -291,10 +252,11 @@ def storage_errors(path: Path) -> Iterator[None]:
     """Turn an OSError into a StorageError that says who may not write where, or that the disk is full."""
     try:
         yield
-    except OSError as error:
+    except (OSError, RecursionError) as error:
+        where, why = getattr(error, "filename", None) or path, getattr(error, "strerror", None) or error
         who = f"user {os.getuid()}" if hasattr(os, "getuid") else "this user"
         raise StorageError(
-            f"Could not write {error.filename or path} as {who}: {error.strerror or error}.",
+            f"Could not write {where} as {who}: {why}.",
             "Expected a folder that this user may write to, on a disk that has room.",
             "Free some space, give this user the folder (chown), or name another one.",
         ) from None

@@ -64,7 +64,8 @@ def _passing_on(process: subprocess.Popen[bytes]) -> Iterator[None]:
         if number != signal.SIGINT or not _is_typed():
             process.send_signal(number)
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [number for number in (signal.SIGINT, signal.SIGTERM) if callable(signal.getsignal(number))]
+    before = {number: signal.signal(number, pass_on) for number in heard}  # what is ignored stays so
     try:
         yield
     finally:

@@ -28,7 +28,7 @@ LAYERS = (
         "lab.warm",
         "lab.lessons",
     ),  # lab.lessons: where the lessons are
-    ("lab.parameters", "lab.finding", "lab.provenance"),
+    ("lab.claim", "lab.parameters", "lab.finding", "lab.provenance"),
     ("lab.teach", "lab.practise", "lab.prove", "lab.run"),
     ("lab.report", "lab.console"),
     ("lab.run_progress",),

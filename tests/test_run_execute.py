@@ -167,7 +167,8 @@ def test_a_run_is_stopped_at_its_limit(tmp_path: Path) -> None:
         ("timeout", False, "Kernel died", "timeout"),
         ("interrupted", False, None, "interrupted"),
         ("timeout", True, "Kernel died", "completed"),  # while a slow kernel was ending, its cells all done
-        (None, True, "Kernel died", "kernel_died"),
+        (None, False, "Kernel died", "kernel_died"),
+        (None, True, "Kernel died", "completed"),  # as exit() has it do, after all it was asked
         (None, True, None, "completed"),
     ],
 )
@@ -384,3 +385,54 @@ def kernels_of(folder: Path) -> list[int]:
         if inside and int(process.name) != os.getpid():
             found.append(int(process.name))
     return found
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "display({'text/plain': 5}, raw=True)",
+        "display({'text/html': None}, raw=True)",
+        "display({'text/plain': 'x', 'text/html': [1]}, raw=True)",
+    ],
+)
+def test_what_no_notebook_can_hold_fails_its_run_alone(tmp_path: Path, shown: str) -> None:
+    path = write_notebook(tmp_path / "nb.ipynb", f"from IPython.display import display\n{shown}", "print('next')")
+    result = run_notebook(path, {}, outputs=tmp_path / "outputs")
+    assert (result.status, states(result)) == ("failed", ["failed", "not_run"])
+    assert "NotebookValidationError" in str(result.failure)
+    nbformat.read(result.path / "nb.ipynb", as_version=4)
+
+
+def test_what_changes_a_display_counts_as_what_is_displayed(tmp_path: Path) -> None:
+    source = "handle = display('a', display_id=True)\nhandle.update('x' * 17_000_000)"
+    result = run_notebook(write_notebook(tmp_path / "nb.ipynb", source), {}, outputs=tmp_path / "outputs")
+    assert result.record["cells"][0]["output_cut"]
+    assert (result.path / "nb.ipynb").stat().st_size < 100_000
+
+
+def test_a_cell_is_stopped_at_a_fraction_of_a_second(tmp_path: Path) -> None:
+    path = write_notebook(tmp_path / "nb.ipynb", "print(1)", "while True: pass")
+    result = run_notebook(path, {}, outputs=tmp_path / "outputs", cell_limit=0.5)
+    assert (result.status, states(result)) == ("timeout", ["completed", "failed"])
+    assert "the cell's limit of 0.5 s" in str(result.failure)
+
+
+@pytest.mark.parametrize("place", ["os.mkfifo('../NAME')", "os.symlink('/dev/null', '../NAME')", "os.mkdir('../NAME')"])
+@pytest.mark.parametrize("name", ["nb.ipynb", "run.json"])
+def test_what_a_cell_puts_in_the_place_of_a_result_gives_way(tmp_path: Path, place: str, name: str) -> None:
+    path = write_notebook(tmp_path / "nb.ipynb", f"import os\n{place.replace('NAME', name)}")
+    result = run_notebook(path, {}, outputs=tmp_path / "outputs")
+    assert read_json(result.path / "run.json")["status"] == "completed"
+    assert (result.path / "nb.ipynb").is_file()
+    assert not (result.path / name).is_symlink()
+
+
+def test_folders_too_deep_to_remove_cost_their_run_alone(tmp_path: Path) -> None:
+    deep = "import os\nfor _ in range(3000):\n    os.mkdir('d'); os.chdir('d')"
+    with pytest.raises(StorageError, match=r"deep|recursion"):
+        run_notebook(write_notebook(tmp_path / "deep.ipynb", deep), {}, outputs=tmp_path / "outputs")
+    for left in (tmp_path / "outputs").glob(f"{PARTIAL}*"):
+        os.utime(left, (0, 0))
+    result = run_notebook(write_notebook(tmp_path / "nb.ipynb", "1"), {}, outputs=tmp_path / "outputs")
+    assert result.status == "completed"
+    subprocess.run(["rm", "-rf", str(tmp_path / "outputs")], check=True)  # pytest could not

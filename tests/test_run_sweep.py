@@ -16,10 +16,11 @@ import pytest
 from fixtures.command import left_over, records
 from fixtures.notebooks import write_notebook
 
+from lab.claim import held_alone
 from lab.errors import ExecutionError, StorageError
 from lab.run import How, Outcome, Plan, RunResult, Sweep, Workers, finished_run, plan_grid, read_grid, read_notebook
 from lab.run.notebook import Notebook
-from lab.store import held_alone, publishing, write_json
+from lab.store import publishing, write_json
 
 Run = Callable[[Plan], str]  # returns a status
 
@@ -52,7 +53,7 @@ class Doing:
         self.pool, self.outputs, self.run = pool, outputs, run
         self.given: list[Any] = []
         self.stopped = threading.Event()
-        self.workers = Workers(2, self.start, lambda future, plan: future.result(), self.stopped.set)
+        self.workers = Workers(lambda: 2, self.start, lambda future, plan: future.result(), self.stopped.set)
 
     def start(self, plan: Plan) -> Future[RunResult]:
         self.given.append(plan.parameters["x"])
@@ -68,6 +69,7 @@ class Doing:
             "error": error,
             "notebook": notebook,
             "parameters": plan.parameters,
+            "timing": {"started": "2026-01-02T03:04:05.678+00:00", "seconds": 0.0},
         }
         with publishing(self.outputs, plan.notebook.name, plan.key) as publication:
             publication.write("run.json", write_json(record))
@@ -289,7 +291,7 @@ def test_lost_workers_are_an_error_that_says_what_is_kept(
     list(Sweep(Doing(pool, outputs).workers, outputs).run(plans_of(notebook, "1")))
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as mortal:
         workers = Workers(
-            1, lambda plan: mortal.submit(os._exit, 1), lambda future, plan: future.result(), lambda: None
+            lambda: 1, lambda plan: mortal.submit(os._exit, 1), lambda future, plan: future.result(), lambda: None
         )
         with pytest.raises(ExecutionError, match=r"The workers are lost: BrokenProcessPool.*is kept and will be"):
             list(Sweep(workers, outputs).run(plans_of(notebook, "1,2,3")))
@@ -304,7 +306,9 @@ def test_many_finished_runs_are_skipped_in_no_time(outputs: Path, notebook: Note
     for plan in plans_of(notebook, "1:300:1"):
         folder = outputs / "nb" / plan.key
         folder.mkdir(parents=True)
-        (folder / "run.json").write_text(json.dumps({"status": "completed", "key": plan.key}))
+        (folder / "run.json").write_text(
+            json.dumps({"status": "completed", "key": plan.key, "timing": {"seconds": 1.0}})
+        )
     outcomes = list(Sweep(doing.workers, outputs).run(plans_of(notebook, "1:300:1")))
     assert {outcome.how for outcome in outcomes} == {How.SKIPPED}
     assert [outcome.number for outcome in outcomes] == list(range(300))

@@ -11,7 +11,7 @@ from fixtures.notebooks import PARAMETERS, write_notebook
 from fixtures.runs import read_json
 
 from lab.errors import DeviceUnavailable, ParameterError, StorageError, UsageError
-from lab.run import RunResult, run_notebook
+from lab.run import RunResult, execute_plan, plan_run, run_notebook
 from lab.run.verify_runs import plan_again, verify_run
 from lab.store import write_json
 
@@ -96,7 +96,7 @@ def test_a_notebook_whose_parameters_have_changed_is_refused(tmp_path: Path) -> 
 
 def test_what_else_the_key_depends_on_is_named_where_it_changed(tmp_path: Path) -> None:
     result = run(tmp_path, SAME)
-    tamper(result, key="0" * 16)
+    tamper(result, key="0" * 16, code="1" * 16)
     with pytest.raises(UsageError, match="The lab's own code has changed"):
         plan_again(result.path)
     tamper(result, key="0" * 16, lock={"source": "requirements/cpu.txt", "digest": "1"})
@@ -128,3 +128,13 @@ def test_an_executed_notebook_that_cannot_be_read_is_said(tmp_path: Path, text: 
     (result.path / "nb.ipynb").write_text(text)
     with pytest.raises(StorageError, match=r"nb\.ipynb cannot be read"):
         plan_again(result.path)
+
+
+def test_a_run_with_more_threads_that_shows_its_folder_is_the_same_again(tmp_path: Path) -> None:
+    path = write_notebook(
+        tmp_path / "nb.ipynb", "import os; print(os.getcwd())", "print(os.environ['OMP_NUM_THREADS'])"
+    )
+    result = execute_plan(plan_run(path, {}, threads=2), outputs=tmp_path / "outputs")
+    plan = plan_again(result.path)
+    assert plan.threads == 2
+    assert verify_run(result.path, plan).same

@@ -16,7 +16,6 @@ from lab.store import (
     ORPHAN_AGE,
     PARTIAL,
     check_replaceable,
-    claimed,
     digest,
     point_latest,
     publishing,
@@ -188,17 +187,6 @@ def test_a_folder_in_a_file_s_place_is_refused_before_the_work(tmp_path: Path) -
         check_replaceable(tmp_path / "outputs", ["b.txt", "a.txt"])
     with pytest.raises(StorageError):
         replace_files(tmp_path / "outputs", {"a.txt": "new"})
-
-
-def test_a_name_is_claimed_by_one_at_a_time(tmp_path: Path) -> None:
-    with claimed(tmp_path, "x") as first:
-        with claimed(tmp_path, "x") as second:
-            assert (first.name, second.name) == ("x-1.jsonl", "x-2.jsonl")
-        with claimed(tmp_path, "y") as other:
-            assert other.name == "y-1.jsonl"
-    with claimed(tmp_path, "x") as again:
-        assert again == first
-    assert list(tmp_path.iterdir()) == []
 
 
 REPLACER = """

@@ -17,8 +17,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from lab.claim import claimed
 from lab.practise.grading import Grade
-from lab.store import claimed, digest, storage_errors
+from lab.store import digest, storage_errors
 
 
 class Journal:

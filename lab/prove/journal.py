@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lab.claim import claimed
 from lab.prove.result import ChunkResult
-from lab.store import claimed, storage_errors
+from lab.store import storage_errors
 
 
 class Journal:

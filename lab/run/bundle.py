@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,14 @@ def unpack(bundle: bytes, folder: Path, *, key: str) -> dict[str, Any]:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
+            if sum(each.file_size for each in archive.infolist()) > LARGEST:
+                raise ValueError("it is too large")
             record: dict[str, Any] = json.loads(archive.read(_RUN))
-            if record["key"] != key or sum(each.file_size for each in archive.infolist()) > LARGEST:
+            if record["key"] != key:
                 raise ValueError("it is another run's")
             with storage_errors(folder):
                 archive.extractall(folder)  # which keeps names inside the folder
-    except (zipfile.BadZipFile, LookupError, TypeError, ValueError, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, LookupError, TypeError, ValueError, NotImplementedError, EOFError, zlib.error) as error:
         raise ExecutionError(
             f"What a worker returned is no result of {key}: {error}.",
             "Expected the files of that run.",

@@ -8,7 +8,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import BrokenExecutor, Future
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -188,10 +188,10 @@ class _Runs:
         return future
 
     def result(self, future: Future[bytes], plan: Plan) -> RunResult:
-        """Publish what a run came to, once. Raises: LabError; whatever Dask raises where it is lost."""
+        """Publish what a run came to, once. Raises: LabError; BrokenExecutor where Dask is lost."""
         self._tasks.pop(future, None)
         try:
-            return publish(future.result(), plan, self._outputs)
+            answer = future.result()
         except _Erred as error:
             if error.name == _KILLED:
                 return publish_lost(plan, self._outputs, "each worker that ran it was lost, so Dask gave it up")
@@ -200,6 +200,9 @@ class _Runs:
                 "Expected the same version of the lab and its packages on every worker.",
                 "Set them up there as here, start the workers again, and type the same again.",
             ) from None
+        except Exception as error:  # Dask has its own for each way to lose a scheduler
+            raise BrokenExecutor(f"{type(error).__name__}: {error}") from error
+        return publish(answer, plan, self._outputs)
 
     def stop(self) -> None:
         """Cancel what runs: its workers notice, and end the kernels."""

@@ -19,9 +19,11 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_output
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
+from traitlets import Float
 
 from lab.run.execution import NOT_RUN, CellRecord, Execution
 from lab.run.kernel import kernel_manager
+from lab.run.provisioner import GivenUp, WarmProvisioner
 from lab.run.status import COMPLETED, FAILED, TIMEOUT
 
 ENGINE = "lab"
@@ -79,6 +81,8 @@ class LabEngine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
 class LabClient(PapermillNotebookClient):  # type: ignore[misc]  # papermill has no types
     """papermill's client, which keeps an Execution up to date."""
 
+    timeout = Float(None, allow_none=True)  # nbclient's own takes whole seconds
+
     def __init__(self, nb_man: Any, execution: Execution) -> None:
         super().__init__(
             nb_man,
@@ -101,7 +105,10 @@ class LabClient(PapermillNotebookClient):  # type: ignore[misc]  # papermill has
 
     def start_new_kernel(self, **options: Any) -> None:
         """Start the kernel and take note of its process."""
-        super().start_new_kernel(**options)
+        try:
+            super().start_new_kernel(**options)
+        except GivenUp as reason:
+            raise DeadKernelError(str(reason)) from None
         self.execution.process.started(self.km)
         self.execution.cold = getattr(self.km.provisioner, "cold", "")
 
@@ -145,6 +152,11 @@ class LabClient(PapermillNotebookClient):  # type: ignore[misc]  # papermill has
         except CellExecutionError as error:
             execution.raised = error
             raise
+        except DeadKernelError:
+            raise
+        except Exception as error:  # such as a cell that displays what no notebook can hold
+            execution.raised = CellExecutionError("", type(error).__name__, str(error))
+            raise execution.raised from None
         finally:
             record.seconds = time.perf_counter() - start
 
@@ -166,6 +178,13 @@ class LabClient(PapermillNotebookClient):  # type: ignore[misc]  # papermill has
             await self.execution.process.ended(_END_S)
             self.shutdown_kernel = "immediate"
         await super()._async_cleanup_kernel()
+
+    def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> Any:
+        """Take in a message. One that changes what was displayed counts as what is displayed."""
+        record = self.execution.records[cell_index]
+        if msg["msg_type"] == "update_display_data" and not self._fits(cell.outputs, msg, record):
+            return None
+        return super().process_message(msg, cell, cell_index)
 
     def output(
         self, outs: list[NotebookNode], msg: dict[str, Any], display_id: str | None, cell_index: int
@@ -214,15 +233,18 @@ class LabClient(PapermillNotebookClient):  # type: ignore[misc]  # papermill has
     def _ask(self) -> dict[str, Any]:
         """Return the kernel's answer about its environment, or nothing where it gives none."""
         question = QUESTION.format(device=self.execution.device or "cpu")
-        reply = self.wait_for_reply(self.kc.execute("", silent=True, user_expressions={"answer": question}))
         # A cell may have shadowed or broken what the expression needs: then there is no answer, and no reason to fail.
-        with suppress(KeyError, TypeError, ValueError, SyntaxError):
+        with suppress(KeyError, TypeError, ValueError, SyntaxError, AttributeError):
+            reply = self.wait_for_reply(self.kc.execute("", silent=True, user_expressions={"answer": question}))
             text = reply["content"]["user_expressions"]["answer"]["data"]["text/plain"]
             return dict(json.loads(ast.literal_eval(text)))
         return {}
 
     def _wake(self) -> None:
-        """Make the executing thread notice a dead kernel now instead of at its next look."""
+        """Make the executing thread notice a dead kernel, or one that will not be, now instead of at its next look."""
+        provisioner = getattr(self.km, "provisioner", None)
+        if isinstance(provisioner, WarmProvisioner):
+            provisioner.give_up()
         task = self.task_poll_for_reply
         if task is not None:
             with suppress(RuntimeError):  # the loop is closed: it has noticed

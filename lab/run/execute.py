@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,20 +89,25 @@ def publish_lost(plan: Plan, outputs: Path, why: str) -> RunResult:
 
 def check_seconds(limit: float | None) -> float | None:
     """Return a limit that is one, or None. Raises: UsageError."""
-    if limit is not None and not 0 < limit < math.inf:
-        raise UsageError(f"The limit is {limit} s.", "Expected seconds above 0.", "Leave it out for no limit.")
+    if limit is not None and not 0 < limit <= threading.TIMEOUT_MAX:
+        raise UsageError(
+            f"The limit is {limit} s.",
+            "Expected seconds above 0, and fewer than in 200 years.",
+            "Leave it out for no limit.",
+        )
     return limit
 
 
 def _scratch() -> tempfile.TemporaryDirectory[str]:
-    with storage_errors(Path("/tmp")):
+    with storage_errors(Path(tempfile.gettempdir())):
         # A kernel that is being killed may still write there.
         return tempfile.TemporaryDirectory(prefix="lab-", ignore_cleanup_errors=True)
 
 
 def _prepare(plan: Plan, folder: Path, scratch: Path, cell_limit: float | None, on_cell: OnCell | None) -> Execution:
     variables = kernel_environment(plan.threads)
-    warm_address(variables)  # so that it imports torch while this process imports papermill
+    with suppress(OSError):  # without, kernels are spawned
+        warm_address(variables)  # so that it imports torch while this process imports papermill
     return _expecting(plan, folder, scratch, variables, cell_limit, on_cell)
 
 
@@ -124,12 +130,14 @@ def _execute(plan: Plan, execution: Execution, limit: float | None, stop: Stop) 
     """
     with storage_errors(execution.scratch), ThreadPoolExecutor(1, "notebook") as pool, stop.watching(execution):
         try:
-            pool.submit(_perform, plan.parameters, execution).result(limit)
-        except TimeoutError:
-            execution.stop(TIMEOUT)
-        except Exception:  # a mistake of ours
-            execution.stop(FAILED)
-            raise
+            performing = pool.submit(_perform, plan.parameters, execution)
+            if not wait([performing], timeout=limit).done:
+                execution.stop(TIMEOUT)
+            performing.result()
+        except Exception:
+            if execution.stopped is None:  # a mistake of ours, and none that a stop has led to
+                execution.stop(FAILED)
+                raise
         except BaseException as interrupt:  # KeyboardInterrupt, or what the command line makes of SIGTERM
             execution.stop(INTERRUPTED)
             return interrupt
@@ -142,7 +150,8 @@ def status_of(execution: Execution) -> str:
         return execution.stopped
     if execution.raised:
         return status_of_error(execution.raised.ename, execution.raised.evalue)
-    return KERNEL_DIED if execution.died and not execution.stopped else COMPLETED
+    # One that ended after its last cell, as exit() has it do, has done all it was asked.
+    return KERNEL_DIED if execution.died and not execution.stopped and not execution.finished else COMPLETED
 
 
 def _perform(parameters: dict[str, Value], execution: Execution) -> None:
@@ -184,7 +193,7 @@ def _write(publication: Publication, plan: Plan, execution: Execution, *, timing
         publication.write(name, svg)
     publication.write(plan.notebook.path.name, _notebook_text(execution.notebook, plan.notebook.path))
     files, log = publication.folder / "files", execution.scratch / "kernel.log"
-    if files.is_dir() and not any(files.iterdir()):
+    with suppress(OSError):  # there are files in it, or a cell took the right to look from us
         files.rmdir()
     if status == KERNEL_DIED and log.is_file() and log.stat().st_size:
         with storage_errors(publication.folder):

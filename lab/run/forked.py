@@ -21,6 +21,7 @@ from lab.run.preload import added, started_with
 # Read once, when a library is loaded: another value in a kernel's environment would not be seen in a fork.
 READ_AT_LOAD = (
     *("OMP_", "MKL_", "KMP_", "GOMP_", "OPENBLAS_", "PYTORCH_", "TORCH", "CUDA_", "CUBLAS_", "NVIDIA_"),
+    *("NPY_", "ATEN_", "DNNL_", "ONEDNN_", "VECLIB_", "HIP_", "ROCR_", "HSA_", "ZE_", "SYCL_", "SYMPY_"),
     *("PYTHON", "LD_", "DYLD_", "MPL", "LC_", "LANG", "TZ", "MALLOC_"),
 )
 

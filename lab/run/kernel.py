@@ -118,4 +118,6 @@ class Process:
         code = self._process.poll() if self._process is not None else None
         if code is None:
             return "it no longer answers"
-        return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+        if code >= 0:
+            return f"exit code {code}"
+        return signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 from lab.errors import StorageError, UsageError, did_you_mean
 from lab.parameters import Parameter, read_parameters
 from lab.store import digest
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,8 @@ def check_notebook(notebook: Notebook) -> Notebook:
         warnings.simplefilter("ignore")  # a missing cell id is mended here as papermill would mend it
         _, data = nbformat.validator.normalize(notebook.data)
         problem = next(nbformat.validator.iter_validate(data), None)
+    if _SURROGATE.search(json.dumps(data, ensure_ascii=False)):
+        raise _malformed(notebook.path, "it holds text that is no Unicode (half of a surrogate pair)")
     if problem is not None:
         where = "/".join(map(str, problem.absolute_path))
         raise _malformed(notebook.path, f"{where or 'its top level'}: {problem.message.splitlines()[0][:200]}")

@@ -45,21 +45,26 @@ def own_parent(environment: Mapping[str, str]) -> Warm:
             if warm is not None:
                 warm.close()
             warm = _parents[os.getpid()] = start_parent(environment)
-            atexit.register(warm.close)
+            atexit.register(_close, warm, os.getpid())
         return warm
+
+
+def _close(warm: Warm, pid: int) -> None:
+    if os.getpid() == pid:  # else this is a fork, and the parent is another's
+        warm.close()
 
 
 def kernel_environment(threads: int = 1) -> dict[str, str]:
     """Return the environment of kernels: this process's, with the same lab, and without a person's start-up files.
 
-    Results must not depend on where they are made: the threads of numeric libraries are counted, unless the variables
-    that do so are set, and text has one hash.
+    A result must not depend on more than its key, so the threads of numeric libraries are counted and text has one
+    hash, whatever the variables of this process say.
     """
     paths = [str(ROOT.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     counted = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
     return {
+        **{name: value for name, value in os.environ.items() if name not in _PERSONAL},
         **counted,
         "PYTHONHASHSEED": "0",
-        **{name: value for name, value in os.environ.items() if name not in _PERSONAL},
         "PYTHONPATH": os.pathsep.join(filter(None, dict.fromkeys(paths))),
     }

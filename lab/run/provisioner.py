@@ -25,10 +25,15 @@ from lab.warm import Fork, read_line
 PROVISIONER = "lab-warm"
 _LAUNCHER = ["-m", "ipykernel_launcher"]
 _POLL_S = 0.1
+_BEGIN_S = 60.0  # what the parent may take for its imports, and then a kernel until it listens
 
 
 class CannotFork(Exception):
     """Why a kernel cannot be forked; an ordinary one can be spawned."""
+
+
+class GivenUp(RuntimeError):
+    """A kernel is not wanted any more, and has not been started."""
 
 
 class WarmProvisioner(LocalProvisioner):
@@ -37,19 +42,31 @@ class WarmProvisioner(LocalProvisioner):
     process: Any  # a Fork or subprocess.Popen, which LocalProvisioner treats alike
     cold = ""
     _fork: Fork | None = None  # also once it has ended, when process is None
+    _given_up = False
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
-        """Fork a kernel that listens by the time this returns, or spawn one as Jupyter does."""
+        """Fork a kernel that listens by the time this returns, or spawn one as Jupyter does. Raises: GivenUp."""
         self.cold = ""
         try:
-            self.process = self._fork = await asyncio.to_thread(fork_kernel, cmd, **kwargs)
+            self._fork = await asyncio.to_thread(ask_for_kernel, cmd, **kwargs)
+            if self._given_up:
+                self._fork.abort()
+            self.process = await asyncio.to_thread(await_kernel, self._fork)
         except CannotFork as reason:
+            if self._given_up:
+                raise GivenUp("Kernel is not wanted any more") from None
             self.cold = str(reason)
             _say_once(self.log, self.cold)
             return await super().launch_kernel(cmd, **kwargs)
         self.pid = self.pgid = self.process.pid
         self.cwd = kwargs.get("cwd") or Path.cwd()
         return self.connection_info
+
+    def give_up(self) -> None:
+        """Start no kernel, or let the one that is being started end, from any thread; one that runs is left alone."""
+        self._given_up = True
+        if self._fork is not None and self.process is None:
+            self._fork.abort()
 
     async def wait(self) -> int | None:
         """Wait for the end of the kernel, and notice it at once."""
@@ -66,7 +83,7 @@ class WarmProvisioner(LocalProvisioner):
             self._fork = None
 
 
-def fork_kernel(
+def ask_for_kernel(
     cmd: Sequence[str],
     *,
     env: Mapping[str, str] | None = None,
@@ -77,19 +94,18 @@ def fork_kernel(
     independent: bool = False,
     **others: Any,
 ) -> Fork:
-    """Fork a kernel and wait until it listens. Raises: CannotFork."""
+    """Ask the warm parent for a kernel. Raises: CannotFork."""
     words = [word for word in cmd[1:] if not word.startswith("-Xfrozen_modules")]
-    if words[:2] != _LAUNCHER or independent or any(stream == subprocess.PIPE for stream in (stdin, stdout, stderr)):
+    if words[:2] != _LAUNCHER or independent or {subprocess.PIPE, subprocess.STDOUT} & {stdin, stdout, stderr}:
         raise CannotFork(f"{' '.join(cmd[:3])} with these options is not what it forks")
     environment = {**(os.environ if env is None else env), "JPY_PARENT_PID": str(os.getpid())}
     null = os.open(os.devnull, os.O_RDWR)
     try:
         streams = [_descriptor(stream, or_else) for stream, or_else in ((stdin, null), (stdout, 1), (stderr, 2))]
-        streams = [null if stream == subprocess.DEVNULL else stream for stream in streams]
-        fork = Fork(
+        return Fork(
             warm_address(environment),
             "lab.run.forked:run_kernel",
-            descriptors=streams,
+            descriptors=[null if stream == subprocess.DEVNULL else stream for stream in streams],
             python=cmd[0],
             arguments=words[2:],
             environment=environment,
@@ -99,10 +115,21 @@ def fork_kernel(
         raise CannotFork(f"the warm parent is gone ({error.strerror or error})") from None
     finally:
         os.close(null)
-    answer = json.loads(read_line(fork.connection) or "{}")
+
+
+def await_kernel(fork: Fork) -> Fork:
+    """Wait until a kernel that was asked for listens. Raises: CannotFork, after which there is none."""
+    try:
+        fork.begin(_BEGIN_S)
+        fork.connection.settimeout(_BEGIN_S)
+        answer = json.loads(read_line(fork.connection) or "{}")
+        fork.connection.settimeout(None)
+        answer = dict(answer)
+    except (OSError, ValueError, TypeError) as error:
+        fork.close()
+        raise CannotFork(f"the warm parent does not fork ({getattr(error, 'strerror', '') or error})") from None
     if "ready" not in answer:
         refused = answer.get("refused")
-        fork.kill()
         fork.close()
         raise CannotFork(
             f"it differs from its parent in {', '.join(refused)}" if refused else "it ended while starting"
@@ -119,12 +146,13 @@ def _descriptor(stream: Any, or_else: int) -> int:
 async def readable(fork: Fork, seconds: float) -> None:
     """Wait until a fork's end is told, or for so long."""
     loop, told = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(fork.fileno(), told.set)
+    number = fork.fileno()
+    loop.add_reader(number, told.set)
     try:
         with suppress(TimeoutError):
             await asyncio.wait_for(told.wait(), seconds)
     finally:
-        loop.remove_reader(fork.fileno())
+        loop.remove_reader(number)
 
 
 @cache

@@ -73,7 +73,7 @@ def _chosen(runs: Sequence[RunSummary], criteria: Criteria, now: datetime) -> It
             (run.failed or not criteria.failed)
             and (repeated or not criteria.repeated)
             and (criteria.keep is None or newer >= criteria.keep)
-            and (criteria.older_than is None or _age(run, now) > timedelta(days=criteria.older_than))
+            and (criteria.older_than is None or _age(run, now).total_seconds() > 86_400 * criteria.older_than)
         ):
             yield run
 

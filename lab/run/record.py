@@ -70,6 +70,8 @@ class _Record(BaseModel):
     cells: list[_Cell]
     parameters: dict[str, Any]
     lock: dict[str, Any]
+    code: str
+    threads: int
     environment: dict[str, Any]
     comparisons: list[_Gradient]
     claims: list[dict[str, Any]]

@@ -80,6 +80,8 @@ def run_record(
         "cells": [{"index": i, "state": record.state, "output_cut": record.cut} for i, record in ran],
         "parameters": plan.parameters,
         "lock": plan.lock,
+        "code": plan.code,
+        "threads": plan.threads,
         "environment": {**installed(plan.device), **strict(execution.answer.get("environment", {}))},
         "comparisons": findings.comparisons,
         "claims": findings.claims,
@@ -88,7 +90,7 @@ def run_record(
         "timing": {
             **timing,
             "cells": [round(record.seconds, 3) for _, record in ran],
-            "memory": execution.answer.get("memory", {}),
+            "memory": strict(execution.answer.get("memory", {})),
             "kernel": f"spawned: {execution.cold}" if execution.cold else "forked",
         },
     }

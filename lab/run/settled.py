@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-# Each begins with fixed text, which re looks for fast: outputs can be long.
 _PATTERNS = (
     (re.compile(r" at 0x[0-9a-fA-F]+"), " at 0x…"),  # <object object at 0x7f2a…>
     (re.compile(r"/ipykernel_\d+/"), "/ipykernel_…/"),  # where a warning says a cell lies
-    (re.compile(r"/\.partial-\w+"), "/.partial-…"),  # the working directory of a run
+    (re.compile(r"(?:/[^/\s'\"<>:]+)*/\.partial-\w+"), "/…"),  # the working directory of a run, in whichever store
 )
+_FIXED = (" at 0x", "/ipykernel_", "/.partial-")  # without which none is looked for: outputs can be long
 
 
 def settle(text: Any) -> Any:
@@ -18,6 +18,7 @@ def settle(text: Any) -> Any:
     if isinstance(text, list):
         return [settle(line) for line in text]
     if isinstance(text, str):
-        for pattern, settled in _PATTERNS:
-            text = pattern.sub(settled, text)
+        for (pattern, settled), fixed in zip(_PATTERNS, _FIXED, strict=True):
+            if fixed in text:
+                text = pattern.sub(settled, text)
     return text

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from lab.errors import ExecutionError, LabError
+from lab.claim import held_alone
+from lab.errors import ExecutionError
 from lab.run.plan import Plan
 from lab.run.result import RunResult
 from lab.run.status import COMPLETED
 from lab.run.workers import Workers
-from lab.store import held_alone
 
 _LOOK_S = 0.2  # between two looks at what is wanted meanwhile
 
@@ -60,7 +60,7 @@ class Sweep:
     fail_fast: bool = False
     wish: Wish = field(default_factory=Wish)
     _running: dict[Future[Any], tuple[int, Plan, ExitStack]] = field(default_factory=dict)
-    _others: list[tuple[int, Plan]] = field(default_factory=list)
+    _others: deque[tuple[int, Plan]] = field(default_factory=deque)
     _known: dict[str, defaultdict[str, list[str]]] = field(default_factory=dict)
 
     def run(self, plans: Iterable[Plan]) -> Iterator[Outcome]:
@@ -77,9 +77,10 @@ class Sweep:
                 while len(self._running) >= self.workers.capacity():
                     yield from self._ended()
             while self._running or (self._others and not self.wish.finish):
-                waiting, self._others = self._others, []
-                for number, plan in waiting if not self.wish.finish else ():
-                    yield from self._begin(number, plan, found=How.ELSEWHERE)
+                for _ in range(len(self._others)):
+                    if self.wish.finish or len(self._running) >= self.workers.capacity():
+                        break
+                    yield from self._begin(*self._others.popleft(), found=How.ELSEWHERE)
                 yield from self._ended()
         finally:
             self._let_go()
@@ -93,7 +94,7 @@ class Sweep:
             if not claim.enter_context(held_alone(self.outputs, f"run-{plan.key}")):
                 self._others.append((number, plan))
                 return
-            if not self.force and (result := self._finished(plan)):  # since we looked
+            if not self.force and (result := finished_run(plan, self.outputs)):  # since we looked
                 yield Outcome(number, plan, result, How.ELSEWHERE)
                 return
             self.wish.begun = True
@@ -109,16 +110,18 @@ class Sweep:
             time.sleep(_LOOK_S)
             return
         done, _ = wait(self._running, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
+        if self.wish.finish:
+            self.workers.hold()
         if self.wish.stop:
             self._stop()
         for future in done & set(self._running):
             number, plan, claim = self._running.pop(future)
             with claim:
+                if future.cancelled():  # before it began
+                    continue
                 try:
                     result = self.workers.result(future, plan)
-                except LabError:
-                    raise
-                except Exception as error:  # each executor has its own for workers that are lost
+                except (BrokenExecutor, CancelledError) as error:
                     raise _executor_lost(error) from error
             if result.failure and self.fail_fast:
                 self.wish.finish = True
@@ -127,8 +130,9 @@ class Sweep:
     def _stop(self) -> None:
         """End what can be reached, and forget what is out of reach."""
         self.workers.stop()
-        for future in [future for future in self._running if future.cancel() or future.cancelled()]:
-            self._running.pop(future)[2].close()
+        for future in list(self._running):
+            if future.cancel() or future.cancelled() or not self.workers.reachable:
+                self._running.pop(future)[2].close()
 
     def _let_go(self) -> None:
         """Leave nothing running or claimed."""
@@ -138,7 +142,7 @@ class Sweep:
             claim.close()
 
     def _finished(self, plan: Plan) -> RunResult | None:
-        """Return the run that a plan has come to, where one completed; its repetitions are looked for once."""
+        """Return the run that a plan has come to before; the repetitions of all plans are looked for once."""
         name = plan.notebook.name
         if name not in self._known:
             repeated = self._known.setdefault(name, defaultdict(list))
@@ -148,14 +152,16 @@ class Sweep:
         return finished_run(plan, self.outputs, self._known[name].get(plan.key, ()))
 
 
-def finished_run(plan: Plan, outputs: Path, repeated: Iterable[str] = ()) -> RunResult | None:
-    """Return a completed run of a plan, where there is one. repeated: names of folders that may hold it as well."""
-    for name in {plan.key, *repeated}:
-        path = outputs / plan.notebook.name / name
-        with suppress(OSError, ValueError, LookupError, TypeError):  # there is none, or what is there is no result
-            record = json.loads((path / "run.json").read_bytes())
-            if record["status"] == COMPLETED and record["key"] == plan.key:
-                return RunResult(path, record)
+def finished_run(plan: Plan, outputs: Path, repeated: Iterable[str] | None = None) -> RunResult | None:
+    """Return a completed run of a plan, where there is one. repeated: names of folders that may hold it; looked for."""
+    shelf = outputs / plan.notebook.name
+    if repeated is None:
+        repeated = sorted(path.name for path in shelf.glob(f"{plan.key}-*"))
+    for name in dict.fromkeys([plan.key, *repeated]):
+        with suppress(OSError, ValueError, LookupError, TypeError, RecursionError):  # none, or no result
+            record = json.loads((shelf / name / "run.json").read_bytes())
+            if record["status"] == COMPLETED and record["key"] == plan.key and record["timing"]:
+                return RunResult(shelf / name, record)
     return None
 
 

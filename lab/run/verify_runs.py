@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import UsageError
-from lab.provenance import code
 from lab.run.canonical import canonical_notebook
 from lab.run.difference import compare_records, read_result
 from lab.run.execute import execute_plan
@@ -53,7 +52,7 @@ def plan_again(path: Path, *, notebook: Path | None = None) -> Plan:
     source = notebook or _source(path, record)
     if read_notebook(source).digest != record["notebook"]["digest"]:  # before its parameters are found to be others
         raise _refusal(f"{source} has changed since {path} was run", "the notebook as it was; name it with --notebook")
-    plan = plan_run(source, record["parameters"])
+    plan = plan_run(source, record["parameters"], threads=record["threads"])
     if plan.key != record["key"]:
         raise _refusal(f"{_changed(plan, record)} since {path} was run", "all that a result depends on as it was")
     return plan
@@ -61,7 +60,7 @@ def plan_again(path: Path, *, notebook: Path | None = None) -> Plan:
 
 def verify_run(path: Path, plan: Plan) -> Verification:
     """Execute a plan in a store of its own and compare what comes of it with a run. Raises: StorageError."""
-    with storage_errors(Path("/tmp")):
+    with storage_errors(Path(tempfile.gettempdir())):
         store = tempfile.TemporaryDirectory(prefix="lab-verify-", ignore_cleanup_errors=True)
     with store as outputs:
         limit = read_result(path)["timing"].get("limit")
@@ -91,22 +90,19 @@ def _source(path: Path, record: Mapping[str, Any]) -> Path:
 
 
 def _changed(plan: Plan, record: Mapping[str, Any]) -> str:
-    """Say what of the key is not as it was. The record does not hold the digest of the lab's code: it is what is left.
-
-    plan: for the same notebook and parameters.
-    """
+    """Say what of the key is not as it was. plan: for the same notebook, parameters and threads."""
     if plan.lock["digest"] != record["lock"].get("digest"):
         return f"The lock has changed ({record['lock'].get('source')} was {record['lock'].get('digest')})"
-    if plan.device != record["environment"].get("device"):
-        return f"The device has changed (it was {record['environment'].get('device')})"
+    if plan.code != record["code"]:
+        return f"The lab's own code has changed (it was {record['code']})"
     if plan.parameters != record["parameters"]:
         return "The notebook's parameters have changed"
-    return f"The lab's own code has changed (now {code()})"
+    return "What its key stands for has changed"
 
 
 def _refusal(happened: str, expected: str) -> UsageError:
     return UsageError(
-        f"{happened[0].upper()}{happened[1:]}.",
+        f"{happened}.",
         f"Expected {expected}.",
         "Type 'lab run NOTEBOOK' for a run that can be verified.",
     )

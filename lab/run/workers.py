@@ -24,13 +24,16 @@ OnCell = Callable[[Plan, int, int], None]
 @dataclass(frozen=True)
 class Workers:
     """capacity: how many runs they are given at once, which may change. start: hands them one. result: of a future that
-    is done, the published run. stop: ends what runs, as far as it can be reached.
+    is done, the published run; raises BrokenExecutor where they are lost. hold: called when nothing more is to begin.
+    stop: ends what runs. reachable: whether that ends all of it soon, so that it is waited for.
     """
 
     capacity: Callable[[], int]
     start: Callable[[Plan], Future[Any]]
     result: Callable[[Future[Any], Plan], RunResult]
     stop: Callable[[], None]
+    hold: Callable[[], None] = lambda: None
+    reachable: bool = True
 
 
 @contextmanager
@@ -60,14 +63,33 @@ def local_workers(
 
 
 def executor_workers(
-    executor: Executor, outputs: Path, *, limit: float | None = None, cell_limit: float | None = None
+    executor: Executor,
+    outputs: Path,
+    *,
+    limit: float | None = None,
+    cell_limit: float | None = None,
+    ahead: int = AHEAD,
 ) -> Workers:
-    """Let the workers of an executor do it. They return the files of a run, which are published here, once."""
+    """Let the workers of an executor do it. They return the files of a run, which are published here, once.
+
+    ahead: runs that are handed to it before it has finished one. What has begun there cannot be stopped from here.
+    """
+    given: set[Future[bytes]] = set()
 
     def start(plan: Plan) -> Future[bytes]:
-        return executor.submit(perform, plan, limit, cell_limit)
+        future = executor.submit(perform, plan, limit, cell_limit)
+        given.add(future)
+        future.add_done_callback(given.discard)
+        return future
 
-    return Workers(lambda: AHEAD, start, lambda future, plan: publish(future.result(), plan, outputs), lambda: None)
+    def cancel() -> None:
+        for future in list(given):
+            future.cancel()
+
+    def result(future: Future[bytes], plan: Plan) -> RunResult:
+        return publish(future.result(), plan, outputs)
+
+    return Workers(lambda: ahead, start, result, stop=cancel, hold=cancel, reachable=False)
 
 
 def available_processors() -> int:

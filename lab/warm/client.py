@@ -29,6 +29,9 @@ _CALL = (
 )
 
 
+_SHORT = 70  # bytes; with what is added, a socket's path may have 103 on macOS, 107 on Linux
+
+
 class Warm:
     """A warm parent, seen from its client. It starts at once and ends with close() or with the client.
 
@@ -46,7 +49,7 @@ class Warm:
         prefix: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="lab-warm-", ignore_cleanup_errors=True)
+        self._folder = tempfile.TemporaryDirectory(prefix="lab-warm-", dir=_place(), ignore_cleanup_errors=True)
         self.address = str(Path(self._folder.name, "s"))
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by close()
         self._lifeline, its = socket.socketpair()
@@ -161,9 +164,9 @@ class Fork:
     """A fork that outlives its warm parent, as subprocess.Popen has a process. connection: our end of the one to it.
 
     address: of the warm parent. descriptors: up to three that its function is called with, as ``descriptors``.
-    It leads a session of its own, so its id is its group's.
+    It leads a session of its own, so its id is its group's. It is there once begin has returned.
 
-    Raises: OSError where there is no such parent, or it forks nothing. Then nothing runs.
+    Raises: OSError where there is no such parent. Then nothing runs.
     """
 
     UNKNOWN = 255  # the return code of one that ended after its parent, which would have known
@@ -171,6 +174,7 @@ class Fork:
     def __init__(self, address: str, target: str, *, descriptors: Sequence[int] = (), **request: Any) -> None:
         self.returncode: int | None = None
         self.stdin = self.stdout = self.stderr = None  # no pipes, as Popen has it
+        self.pid = 0
         self.connection = socket.socket(socket.AF_UNIX)
         self._status, its = socket.socketpair()
         try:
@@ -180,13 +184,28 @@ class Fork:
                 line = encode(target, request)
                 sent = socket.send_fds(self.connection, [line], descriptors)
                 self.connection.sendall(line[sent:])
-            line = self._status.recv(NUMBER)
-            if not line:
-                raise ConnectionError("the warm parent has ended")
         except BaseException:
             self.close()
             raise
-        self.pid = int(line)
+
+    def begin(self, seconds: float | None = None) -> None:
+        """Wait until it runs. Raises: OSError where its parent ends before or takes longer, or abort was called."""
+        try:
+            self._status.settimeout(seconds)
+            number = self._status.recv(NUMBER)
+            if not number:
+                raise ConnectionError("the warm parent has ended")
+            self._status.settimeout(None)
+            self.pid = int(number)
+        except BaseException:
+            self.close()  # which its parent takes for our end, and ends it
+            raise
+
+    def abort(self) -> None:
+        """End it, and whoever waits for a word of it, from another thread."""
+        for each in (self._status, self.connection):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
     def fileno(self) -> int:
         """A descriptor that can be read once the fork, or its parent, has ended."""
@@ -231,6 +250,12 @@ class Fork:
         """Close the connections; the fork sees the end of its own."""
         self.connection.close()
         self._status.close()
+
+
+def _place() -> str:
+    """Return where temporary files lie, or another such folder where the path of a socket would be too long."""
+    place = tempfile.gettempdir()
+    return place if len(os.fsencode(place)) < _SHORT else "/tmp"
 
 
 def _runs(pid: int) -> bool:
