@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.run.preload import added, started_with
+from lab.warm import adopt_orphans
 
 # Read once, when a library is loaded: another value in a kernel's environment would not be seen in a fork.
 READ_AT_LOAD = (
@@ -52,6 +53,7 @@ def run_kernel(
         os.chdir(cwd)
     # Where multiprocessing starts children, who look there for modules: the current folder as it was when imported.
     multiprocessing.process.ORIGINAL_DIR = str(Path.cwd())  # type: ignore[attr-defined]
+    adopt_orphans()  # what a cell lets go of; ipykernel ends all children at a kernel's end
     threading.Thread(target=_end_with_client, args=(connection,), daemon=True).start()
     _reseed()
     app = _launch(arguments)

@@ -13,7 +13,7 @@ Nothing is pickled: a fork reads one line of JSON that names its function, and w
 """
 
 from lab.warm.client import ROOT, Fork, Warm
-from lab.warm.parent import end_with_parent
+from lab.warm.parent import adopt_orphans, end_with_parent
 from lab.warm.protocol import read_line
 
-__all__ = ["ROOT", "Fork", "Warm", "end_with_parent", "read_line"]
+__all__ = ["ROOT", "Fork", "Warm", "adopt_orphans", "end_with_parent", "read_line"]

@@ -21,13 +21,20 @@ from lab.warm.protocol import DESCRIPTORS, READY, TIED, read_line
 
 _IDLE_S = 0.3
 _SLOW_S = 5.0  # what a client that has connected may take to say what for
-_PDEATHSIG = 1  # from <linux/prctl.h>
+_PDEATHSIG, _SUBREAPER = 1, 36  # from <linux/prctl.h>
+_CHILDREN = Path("/proc/thread-self/children")
 
 
 def end_with_parent(wanted: bool = True) -> None:
     """Let the kernel end this process when the thread that forked it ends. Nothing on systems other than Linux."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL if wanted else 0)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of whatever processes that descend from this one lose theirs. Nothing but on Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SUBREAPER, 1)
 
 
 def serve(lifeline: socket.socket, listener: socket.socket, modules: Sequence[str], later: Sequence[str]) -> None:
@@ -45,7 +52,8 @@ def serve(lifeline: socket.socket, listener: socket.socket, modules: Sequence[st
     end_with_parent(False)
     _share()
     lifeline.send(READY)
-    waiting, watched = list(later), dict[int, socket.socket]()
+    adopt_orphans()
+    waiting, watched, forks = list(later), dict[int, socket.socket](), set[int]()
     while True:
         ours = [listener, lifeline, wakeup, *watched.values()]
         asking, _, _ = select.select(ours, [], [], _IDLE_S if waiting else None)
@@ -54,9 +62,9 @@ def serve(lifeline: socket.socket, listener: socket.socket, modules: Sequence[st
             return
         if wakeup in asking:
             wakeup.recv(1024)
-            _bury(watched)
+            _bury(watched, forks)
         if listener in asking:
-            _fork(listener, (lifeline, listener, wakeup, wake), watched)
+            forks.add(_fork(listener, (lifeline, listener, wakeup, wake), watched))
         if not asking:
             with suppress(Exception):  # a module that another version has not, or not so: who needs it will say so
                 importlib.import_module(waiting.pop(0))
@@ -69,8 +77,12 @@ def _share() -> None:
     gc.freeze()
 
 
-def _fork(listener: socket.socket, ours: Sequence[socket.socket], watched: dict[int, socket.socket]) -> None:
-    """Fork for the next client, and tell it the process where it watches that. ours: what the fork has no part in."""
+def _fork(listener: socket.socket, ours: Sequence[socket.socket], watched: dict[int, socket.socket]) -> int:
+    """Fork for the next client, and tell it the process where it watches that. ours: what the fork has no part in.
+
+    Returns the process, or 0 where there is none.
+    """
+    pid: int | None = None
     with suppress(OSError):  # a client that left, or no room for one more process: it finds its connection at its end
         connection, _ = listener.accept()
         with connection:
@@ -89,6 +101,7 @@ def _fork(listener: socket.socket, ours: Sequence[socket.socket], watched: dict[
         if pid and status:
             watched[pid] = status
             status.send(b"%8d" % pid)
+    return pid or 0
 
 
 def _end_deserted(watched: dict[int, socket.socket], asking: Sequence[socket.socket] | None) -> None:
@@ -102,13 +115,17 @@ def _end_deserted(watched: dict[int, socket.socket], asking: Sequence[socket.soc
                 os.killpg(pid, signal.SIGKILL)
 
 
-def _bury(watched: dict[int, socket.socket]) -> None:
-    """Take note of the forks that have ended, and tell who watches them how."""
+def _bury(watched: dict[int, socket.socket], forks: set[int]) -> None:
+    """Take note of the forks that have ended, tell who watches them how, and end what they have left behind."""
     with suppress(ChildProcessError):  # there are no more
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            forks.discard(ended[0])
             if status := watched.pop(ended[0], None):
                 with status, suppress(OSError):  # its client has ended before it
                     status.send(b"%8d" % os.waitstatus_to_exitcode(ended[1]))
+    with suppress(OSError):  # not on Linux
+        for pid in {int(word) for word in _CHILDREN.read_text("ascii").split()} - forks:
+            os.kill(pid, signal.SIGKILL)
 
 
 def _run_fork(connection: socket.socket, parent: int, *, tied: bool) -> NoReturn:
