@@ -119,7 +119,7 @@ def judge_aims(rows: dict[str, Row]) -> list[dict[str, Any]]:
 
 def machine() -> str:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cores} cores, {WORKERS} workers"
+    return f"{cores} cores"
 
 
 def versions() -> dict[str, str]:

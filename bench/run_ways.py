@@ -158,7 +158,7 @@ WAYS = {
     "papermill": Way("papermill, its command line in a loop", papermill_loop, most=8, quick=2),
     "pool": Way("papermill, a pool of two processes", papermill_pool, most=16, quick=4),
     "ploomber": Way("ploomber-engine, one shared process", ploomber),
-    "ours": Way("lab run, two workers", lab_run),
+    "ours": Way("lab run, as many workers as by default", lab_run),
     "floor": Way("floor: forks that execute the cells", floor),
 }
 
@@ -166,7 +166,7 @@ WAYS = {
 def lab_command(notebook: Path, xs: Iterable[float], outputs: Path) -> list[str]:
     """Return what runs a notebook over a grid with the lab, for `run`."""
     grid = ",".join(map(str, xs))
-    return ["-m", "lab", "run", str(notebook), "-p", f"x={grid}", "--workers", str(WORKERS), "--outputs", str(outputs)]
+    return ["-m", "lab", "run", str(notebook), "-p", f"x={grid}", "--outputs", str(outputs)]
 
 
 def run_script(

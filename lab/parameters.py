@@ -136,7 +136,7 @@ def _no_parameter(where: str, line: str) -> UsageError:
     return UsageError(
         f"{where}: the parameters cell has a line that is no parameter: {line}.",
         f"Expected 'name: type = value  # help', where type is one of {', '.join(_TYPES)}.",
-        "Mend that line.",
+        "Write for instance 'x: float = 2.0  # what it is, in [-1, 1]'; docs/runs.md says more.",
     )
 
 

@@ -37,7 +37,9 @@ def run(
     dtype: DtypeOption = None,
     seed: SeedOption = None,
     outputs: Outputs = Path("outputs"),
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Runs at once; one a processor.")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Runs at once; one more than processors.")
+    ] = None,
     dask: Annotated[
         str | None, typer.Option("--dask", metavar="ADDRESS", help="Run on a Dask scheduler's workers; or local.")
     ] = None,

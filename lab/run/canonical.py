@@ -11,7 +11,7 @@ import copy
 from nbformat import NotebookNode, v4
 from nbstripout import strip_output
 
-from lab.run.settled import settle
+from lab.run.volatile import mask_volatile
 from lab.store import digest
 
 # papermill's version and the kernel's name say how a notebook was run, and belong to the environment in run.json.
@@ -45,8 +45,8 @@ def _settled(output: NotebookNode) -> NotebookNode:
     """Return an output with nothing in its text that names a process, an address or a private folder."""
     for key in ("text", "evalue", "traceback"):
         if key in output:
-            output[key] = settle(output[key])
+            output[key] = mask_volatile(output[key])
     for mime, shown in output.get("data", {}).items():
         if mime.startswith("text/"):
-            output["data"][mime] = settle(shown)
+            output["data"][mime] = mask_volatile(shown)
     return output

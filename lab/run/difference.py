@@ -9,7 +9,7 @@ from typing import Any
 
 from lab.run.index import FAIL, read_record
 from lab.run.record import numbers
-from lab.run.settled import settle
+from lab.run.volatile import mask_volatile
 
 Pair = tuple[Any, Any]
 _INPUTS = ("notebook", "parameters", "lock", "environment")
@@ -82,7 +82,7 @@ def _leaves(data: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         for key, part in data.items() if isinstance(data, dict) else enumerate(data):
             yield from _leaves(part, f"{name}.{key}" if name else str(key))
     else:
-        yield name, settle(data)  # an error's message may name an address
+        yield name, mask_volatile(data)  # an error's message may name an address
 
 
 def _differing_comparisons(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ from lab.finding import Findings
 from lab.provenance import installed
 from lab.run.findings import strict
 from lab.run.plan import Plan
-from lab.run.settled import settle
+from lab.run.volatile import mask_volatile
 from lab.run.status import COMPLETED, DEVICE_LOST, FAILED, INTERRUPTED, KERNEL_DIED, OUT_OF_MEMORY, TIMEOUT
 
 if TYPE_CHECKING:
@@ -113,4 +113,4 @@ def _error(
             TIMEOUT: ("TimeLimit", f"stopped at {which}"),
             INTERRUPTED: ("Interrupted", "the run was stopped from outside"),
         }[status]
-    return {"cell": cell, "name": name, "message": settle(message)[:_MESSAGE]}
+    return {"cell": cell, "name": name, "message": mask_volatile(message)[:_MESSAGE]}

@@ -45,8 +45,12 @@ def local_workers(
     cell_limit: float | None = None,
     on_cell: OnCell = lambda plan, cell, cells: None,
 ) -> Iterator[Workers]:
-    """Hand out threads of this process, as many as processors where no count is given; leave no kernel behind."""
-    count, stop = count or available_processors(), Stop()
+    """Hand out threads of this process; leave no kernel behind.
+
+    count: one more than there are processors where none is given: a kernel waits now and then, for this process or the
+    disk.
+    """
+    count, stop = count or available_processors() + 1, Stop()
 
     def run(plan: Plan) -> RunResult:
         shown = partial(on_cell, plan)

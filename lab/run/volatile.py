@@ -13,10 +13,10 @@ _PATTERNS = (
 _FIXED = (" at 0x", "/ipykernel_", "/.partial-")  # without which none is looked for: outputs can be long
 
 
-def settle(text: Any) -> Any:
+def mask_volatile(text: Any) -> Any:
     """Return a text, or a list of lines, settled; anything else as it is."""
     if isinstance(text, list):
-        return [settle(line) for line in text]
+        return [mask_volatile(line) for line in text]
     if isinstance(text, str):
         for (pattern, settled), fixed in zip(_PATTERNS, _FIXED, strict=True):
             if fixed in text:
