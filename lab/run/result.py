@@ -11,8 +11,8 @@ from lab.finding import Findings
 from lab.provenance import installed
 from lab.run.findings import strict
 from lab.run.plan import Plan
-from lab.run.volatile import mask_volatile
 from lab.run.status import COMPLETED, DEVICE_LOST, FAILED, INTERRUPTED, KERNEL_DIED, OUT_OF_MEMORY, TIMEOUT
+from lab.run.volatile import mask_volatile
 
 if TYPE_CHECKING:
     from lab.run.execution import Execution
