@@ -30,12 +30,11 @@ ENGINE = "lab"
 STREAM_LIMIT = 1_000_000  # characters that a cell may print
 DISPLAY_LIMIT = 16_000_000  # characters of JSON that it may display: pictures, tables
 _IOPUB_SECONDS = 60  # how long a cell's output may lag behind its end; papermill's 4 are too few for megabytes
-# Asked of the kernel after its last cell, as an expression whose value is text. Without torch there is nothing to
-# ask: importing it only for the answer would cost seconds.
+# Asked of the kernel after its last cell, as an expression whose value is text. Of one that has not imported torch too:
+# a kernel that was forked has it in any case, and what is recorded must not depend on how a kernel came to be.
 QUESTION = (
     "__import__('json').dumps({{'memory': __import__('lab.memory', fromlist=['memory']).memory(),"
-    " 'environment': __import__('lab.device', fromlist=['environment']).environment({device!r})"
-    " if 'torch' in __import__('sys').modules else {{}}}})"
+    " 'environment': __import__('lab.device', fromlist=['environment']).environment({device!r})}})"
 )
 _END_S = 5.0  # how long a kernel may take to end once it is asked to
 
