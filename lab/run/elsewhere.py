@@ -23,7 +23,7 @@ _KINDS = {kind.__name__: kind for kind in (DeviceUnavailable, ExecutionError, St
 def perform(plan: Plan, limit: float | None, cell_limit: float | None, stop: Stop | None = None) -> bytes:
     """Run a plan in a worker and return what came of it, or the error of the lab that kept it from running.
 
-    Bytes alone are returned, and nothing is raised: whoever reads them need not unpickle anything.
+    Bytes alone are returned, and no LabError is raised: whoever reads them need not unpickle anything.
     """
     try:
         _check_alike(plan)

@@ -1,7 +1,8 @@
 """Libraries of notebooks, imported without what they import for others.
 
 jsonschema, which nbformat needs, imports a grammar of IRIs where one is installed, which takes a second; papermill
-imports pyarrow for notebooks in HDFS. Both go on without. Whoever else imports them in this process gets them.
+imports pyarrow for notebooks in HDFS. Both go on without, for as long as this process lives: no format of IRIs is
+checked here, and no notebook is read from HDFS. Whoever else imports these modules later gets them.
 """
 
 from __future__ import annotations
