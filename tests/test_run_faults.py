@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -643,41 +643,38 @@ def test_a_kernel_of_another_s_warm_parent_works_where_its_driver_does(lab: Lab,
     assert record["timing"]["kernel"] == "forked"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_start_that_takes_for_ever_is_given_up(lab: Lab, tmp_path: Path, number: signal.Signals) -> None:
-    """As with a warm parent that imports from a disk that is slow, or that was stopped."""
+@contextmanager
+def false_parent(lab: Lab, tmp_path: Path) -> Iterator[tuple[Driver, socket.socket]]:
+    """Start ``lab run`` with a warm parent that does nothing by itself; hand out its connection to that."""
     write_notebook(tmp_path / "nb.ipynb", "1")
-    address = str(tmp_path / "silent")
-    with socket.socket(socket.AF_UNIX) as silent:
-        silent.bind(address)
-        silent.listen()
+    address = str(tmp_path / "false")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
         driver = lab.start("run", "nb.ipynb", LAB_WARM=address)
-        silent.settimeout(30)
-        connection, _ = silent.accept()
+        listener.settimeout(30)
+        connection, _ = listener.accept()
         with connection:
-            began = time.monotonic()
-            driver.send(number)
-            answer = driver.end(30)
-    assert answer.code == {signal.SIGTERM: 143, signal.SIGINT: 130}[number]
-    assert time.monotonic() - began < 5
+            yield driver, connection
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_start_that_takes_for_ever_is_given_up(lab: Lab, tmp_path: Path, number: signal.Signals, code: int) -> None:
+    """As with a warm parent that imports from a disk that is slow, or that was stopped."""
+    with false_parent(lab, tmp_path) as (driver, _):
+        began = time.monotonic()
+        driver.send(number)
+        assert driver.end(30).code == code
+        assert time.monotonic() - began < 5
     assert {record["status"] for record in records(tmp_path / "outputs").values()} == {"interrupted"}
 
 
 def test_an_answer_that_makes_no_sense_is_no_obstacle(lab: Lab, tmp_path: Path) -> None:
-    write_notebook(tmp_path / "nb.ipynb", "1")
-    address = str(tmp_path / "odd")
-    with socket.socket(socket.AF_UNIX) as odd:
-        odd.bind(address)
-        odd.listen()
-        driver = lab.start("run", "nb.ipynb", LAB_WARM=address)
-        odd.settimeout(30)
-        connection, _ = odd.accept()
-        with connection:
-            _, (status,), *_ = socket.recv_fds(connection, 1, 1)
-            os.write(status, b"nonsense")
-            os.close(status)
-            answer = driver.end(60)
-    assert answer.code == 0
+    with false_parent(lab, tmp_path) as (driver, connection):
+        _, (status,), *_ = socket.recv_fds(connection, 1, 1)
+        os.write(status, b"nonsense")
+        os.close(status)
+        assert driver.end(60).code == 0
     (record,) = records(tmp_path / "outputs").values()
     assert record["timing"]["kernel"].startswith("spawned: the warm parent does not fork")
 
