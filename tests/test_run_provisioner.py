@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,7 +23,7 @@ from fixtures.kernels import FORKED, environment, execute, jupyter_folders, kern
 from nbformat import NotebookNode
 
 from lab.run.parent import ADDRESS, start_parent
-from lab.run.provisioner import _say_once
+from lab.run.provisioner import _say_once, readable
 from lab.warm import Warm
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="processes are forked on POSIX systems alone")
@@ -300,3 +302,21 @@ def wait_until(condition: Any, seconds: float = 5) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_waiting_for_the_end_of_a_fork_is_cancelled_also_as_it_is_told(steps: int) -> None:
+    there, here = socket.socketpair()
+
+    async def scenario() -> None:
+        waiting = asyncio.create_task(readable(here, 60))
+        await asyncio.sleep(0.01)
+        there.send(b"ended")
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        if waiting.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+
+    with there, here:
+        asyncio.run(scenario())

@@ -7,6 +7,7 @@ and leaves a kernel behind when it is interrupted while starting one.
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
 import logging
 import math
@@ -37,6 +38,7 @@ QUESTION = (
     " 'environment': __import__('lab.device', fromlist=['environment']).environment({device!r})}})"
 )
 _END_S = 5.0  # how long a kernel may take to end once it is asked to
+_LAST_WORDS_S = 0.1  # how long what a dead kernel had already sent may take to arrive
 
 _log = logging.getLogger(__name__)
 _log.addHandler(logging.NullHandler())  # nbclient logs a dead kernel as an error; here it is a status
@@ -168,7 +170,9 @@ class LabClient(PapermillNotebookClient):  # type: ignore[misc]  # papermill has
     async def _async_poll_kernel_alive(self) -> None:
         """Notice a kernel that has ended at once, where nbclient looks every second."""
         await self.execution.process.ended(math.inf)
-        await super()._async_poll_kernel_alive()
+        await asyncio.sleep(_LAST_WORDS_S)
+        if self.task_poll_for_reply is not None:
+            self.task_poll_for_reply.cancel()  # which nbclient takes for a dead kernel
 
     async def _async_cleanup_kernel(self) -> None:
         """Let the kernel end by itself and go on as soon as it has, where Jupyter looks every 0.1 s."""

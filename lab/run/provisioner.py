@@ -150,7 +150,8 @@ async def readable(fork: Fork, seconds: float) -> None:
     loop.add_reader(number, told.set)
     try:
         with suppress(TimeoutError):
-            await asyncio.wait_for(told.wait(), seconds)
+            async with asyncio.timeout(seconds):  # wait_for of Python 3.11 loses a cancellation that comes as it ends
+                await told.wait()
     finally:
         loop.remove_reader(number)
 
