@@ -1,5 +1,6 @@
 #!/bin/sh
-# Compiles pyproject.toml into the two locks; `make lock` calls it and passes on uv's own options, if any.
+# Compiles pyproject.toml into the three locks: what the lab needs, with either torch, and what only its development
+# needs on top of that; `make lock` calls it and passes on uv's own options, if any.
 # What a lock pins stays pinned, hashes and all; UPGRADE=1 lets everything but torch move.
 set -eu
 cd "$(dirname "$0")"
@@ -7,31 +8,41 @@ torch=2.13.0
 
 compile() { ../.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes "$@"; }
 
-# lock VARIANT PIN [OPTION...]: writes beside the lock, so that a failed resolution leaves the lock as it was.
+# lock NAME PIN [OPTION...]: writes beside the lock, so that a failed resolution leaves the lock as it was.
 # Pre-releases are out: the newest mpmath would otherwise be bought with a release candidate of sympy.
 lock() {
-    variant=$1 pin=$2
+    name=$1 pin=$2
     shift 2
-    sed -n "${UPGRADE:+/^torch==/,/[^\\\\]\$/}p" "$variant.txt" >"$variant.txt.new"
-    if [ "$variant $places" = "cpu $page" ] && ! grep -q "^torch==$pin " cpu.txt; then
+    sed -n "${UPGRADE:+/^torch==/,/[^\\\\]\$/}p" "$name.txt" >"$name.txt.new"
+    if [ "$name $places" = "cpu $page" ] && ! grep -q "^torch==$pin " cpu.txt; then
         # uv reads hashes from an index but not from a page: ask the index once, for torch alone.
         echo "torch==$pin" | compile - --no-deps --index "$TORCH_INDEX" >>cpu.txt.new
     fi
-    echo "torch==$pin" | compile ../pyproject.toml --all-extras --constraints - \
+    echo "torch==$pin" | compile ../pyproject.toml --constraints - \
         --only-binary :all: --prerelease disallow --no-emit-index-url --no-emit-find-links \
-        --custom-compile-command "make lock" --output-file "$variant.txt.new" "$@"
+        --custom-compile-command "make lock" --output-file "$name.txt.new" "$@"
 }
+
+# pinned FORMAT: a line for each package that a variant has pinned, for what comes on top of it.
+pinned() { sed -n "s/^\([a-z0-9-]*\)==.*/$1/p" cpu.txt.new cuda.txt.new | sort -u; }
 
 # The CPU wheel lies where pip has been told to look, else on the page of its index that lists torch alone.
 page=$TORCH_INDEX/torch/
 places=${PIP_FIND_LINKS-$(../.venv/bin/pip config get global.find-links 2>/dev/null || true)}
 places=${places:-$page}
 
-trap 'rm -f cpu.txt.new cuda.txt.new' EXIT
-lock cuda "$torch" "$@"
+trap 'rm -f cpu.txt.new cuda.txt.new dev.txt.new' EXIT
+runtime='--extra jupyter --extra dask --extra deep'
+# shellcheck disable=SC2086  # words
+lock cuda "$torch" $runtime "$@"
+elsewhere=
 for place in $places; do
-    set -- "$@" --find-links "$place"
+    elsewhere="$elsewhere --find-links $place"
 done
-lock cpu "$torch+cpu" "$@"
-mv cuda.txt.new cuda.txt
-mv cpu.txt.new cpu.txt
+# shellcheck disable=SC2086
+lock cpu "$torch+cpu" $runtime $elsewhere "$@"
+# shellcheck disable=SC2046
+lock dev "$torch" --all-extras --constraints cuda.txt.new $(pinned '--no-emit-package \1') "$@"
+for name in cuda cpu dev; do
+    mv "$name.txt.new" "$name.txt"
+done

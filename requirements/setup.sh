@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes .venv from a lock and puts the lab into it. Every make target comes through here first, so when nothing
+# Makes .venv from two locks, what the lab needs and what its development needs, and puts the lab into it. Every make target comes through here first, so when nothing
 # has changed it starts neither Python nor nvidia-smi.
 #
 # usage: setup.sh [--print-variant] auto|cpu|cuda     (auto: CUDA where a driver answers; else, and once set up,
@@ -27,12 +27,14 @@ write_stamp() {
     mv "$stamp.new" "$stamp"
 }
 
+sum_of_locks() { cat "requirements/$variant.txt" requirements/dev.txt | cksum; }
+
 # The scripts in a .venv name its absolute path: one that was moved or copied does not hold.
 venv_holds() {
     [ -n "$variant" ] && [ -x .venv/bin/python ] && [ "$stamped_root" = "$root" ] &&
         case $request in auto | "$asked" | "$variant") ;; *) false ;; esac &&
         case ${PYTHON:-} in '' | "$python") ;; *) false ;; esac &&
-        [ "$lock_sum" = "$(cksum <"requirements/$variant.txt")" ]
+        [ "$lock_sum" = "$(sum_of_locks)" ]
 }
 
 project_holds() { [ "$project_sum" = "$(cksum <pyproject.toml)" ]; }
@@ -124,11 +126,13 @@ install_lock() {
         say "installing torch for the CPU (about 190 MB)"
         install_cpu_torch
         say "installing the other packages (about 150 MB)"
-        install --requirement .venv/rest.txt || pip_failed "installing requirements/cpu.txt"
+        install --requirement .venv/rest.txt --requirement requirements/dev.txt ||
+            pip_failed "installing requirements/cpu.txt and dev.txt"
     else
         size=$([ "$(uname)" = Darwin ] && echo "about 250 MB" || echo "about 3 GB")
         say "installing torch and the other packages ($size)"
-        install --requirement requirements/cuda.txt || pip_failed "installing requirements/cuda.txt"
+        install --requirement requirements/cuda.txt --requirement requirements/dev.txt ||
+            pip_failed "installing requirements/cuda.txt and dev.txt"
     fi
 }
 
@@ -167,7 +171,7 @@ if ! venv_holds; then
     PYTHON=${PYTHON:-$python}
     find_python
     variant=$(choose_variant)
-    lock_sum=$(cksum <"requirements/$variant.txt")
+    lock_sum=$(sum_of_locks)
     make_venv
     install_lock
     project_sum=

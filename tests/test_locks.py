@@ -1,4 +1,4 @@
-"""The two locks are complete, exact, address-free, and agree wherever CUDA is not concerned."""
+"""The locks are complete, exact, address-free, and agree wherever CUDA is not concerned."""
 
 import re
 import tomllib
@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-VARIANTS = ("cpu", "cuda")
+VARIANTS = ("cpu", "cuda")  # what the lab needs
+LOCKS = (*VARIANTS, "dev")  # what its development needs on top
 CUDA_ONLY = re.compile(r"torch|triton|cuda-|nvidia-")
 
 
-def entries(variant: str) -> list[str]:
+def entries(lock: str) -> list[str]:
     """The lock's entries, each with its hashes on one line."""
-    lines = (ROOT / f"requirements/{variant}.txt").read_text().splitlines()
+    lines = (ROOT / f"requirements/{lock}.txt").read_text().splitlines()
     text = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
     return text.replace("\\\n", "").splitlines()
 
@@ -30,25 +31,33 @@ def project() -> dict[str, list[str]]:
     return {"": table["dependencies"], **table["optional-dependencies"]}
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_every_entry_is_an_exact_pin_with_hashes(variant: str) -> None:
-    lock = entries(variant)
-    assert len(lock) > 100
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_entry_is_an_exact_pin_with_hashes(lock: str) -> None:
+    pins = entries(lock)
+    assert len(pins) > (100 if lock in VARIANTS else 10)
     pin = re.compile(r"[a-z0-9-]+==[^\s;]+( ; [^\\]+?)?(\s+--hash=sha256:[0-9a-f]{64})+")
-    assert [entry for entry in lock if not pin.fullmatch(entry)] == []
+    assert [entry for entry in pins if not pin.fullmatch(entry)] == []
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_lock_names_no_address(variant: str) -> None:
-    text = (ROOT / f"requirements/{variant}.txt").read_text()
+@pytest.mark.parametrize("lock", LOCKS)
+def test_lock_names_no_address(lock: str) -> None:
+    text = (ROOT / f"requirements/{lock}.txt").read_text()
     assert re.findall(r"\S+://\S+|^\s*--(?!hash).*|@ .*", text, re.MULTILINE) == []
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_lock_has_all_that_the_project_asks_for(variant: str) -> None:
-    locked = {name(entry) for entry in entries(variant)}
+def test_locks_have_all_that_the_project_asks_for(variant: str) -> None:
+    locked = {name(entry) for lock in (variant, "dev") for entry in entries(lock)}
     asked = {name(requirement) for requirements in project().values() for requirement in requirements}
     assert asked - locked == set()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_runs_needs_nothing_of_the_development_s_lock(variant: str) -> None:
+    names = {name(entry) for entry in entries(variant)}
+    asked = {name(requirement) for extra in ("", "jupyter", "dask", "deep") for requirement in project()[extra]}
+    assert asked - names == set()
+    assert names & {name(entry) for entry in entries("dev")} == set()
 
 
 def test_locks_agree_outside_cuda() -> None:

@@ -84,6 +84,7 @@ def checkout(tmp_path: Path) -> Checkout:
     shutil.copy(ROOT / "requirements/setup.sh", made.root / "requirements")
     (made.root / "requirements/cpu.txt").write_text(LOCK)
     (made.root / "requirements/cuda.txt").write_text(LOCK.replace("+cpu", ""))
+    (made.root / "requirements/dev.txt").write_text("pytest==9.2.0 --hash=sha256:00\n")
     (made.root / "pyproject.toml").write_text("[project]\n")
     for tool in TOOLS:
         (made.root / "bin" / tool).symlink_to(shutil.which(tool) or f"/bin/{tool}")
@@ -99,7 +100,7 @@ def test_fresh_checkout_installs_torch_alone_then_the_rest_then_the_lab(checkout
     venv, torch, rest, lab = checkout.journal()
     assert venv == "venv"
     assert torch.endswith("--retries 0 --timeout 15 --requirement .venv/torch.txt")
-    assert rest.endswith("--requirement .venv/rest.txt")
+    assert rest.endswith("--requirement .venv/rest.txt --requirement requirements/dev.txt")
     assert lab.endswith("--no-deps --no-build-isolation --editable .")
     for call in (torch, rest):
         assert "--no-deps --require-hashes --only-binary :all:" in call
@@ -115,9 +116,10 @@ def test_second_time_starts_neither_python_nor_nvidia_smi(checkout: Checkout) ->
     assert checkout.journal() == []
 
 
-def test_changed_lock_makes_the_venv_anew(checkout: Checkout) -> None:
+@pytest.mark.parametrize("lock", ["cpu", "dev"])
+def test_changed_lock_makes_the_venv_anew(checkout: Checkout, lock: str) -> None:
     checkout.set_up("auto")
-    (checkout.root / "requirements/cpu.txt").write_text(LOCK.replace("2.0", "2.1"))
+    (checkout.root / f"requirements/{lock}.txt").write_text(LOCK.replace("2.0", "2.1"))
     assert checkout.run("auto")[0] == 0
     assert checkout.journal()[0] == "venv"
 
@@ -184,7 +186,7 @@ def test_cuda_lock_is_installed_in_one_step(checkout: Checkout) -> None:
     assert checkout.run("cuda")[1] == "setup: ready (cuda), next: make lesson\n"
     venv, everything, _lab = checkout.journal()
     assert venv == "venv"
-    assert everything.endswith("--requirement requirements/cuda.txt")
+    assert everything.endswith("--requirement requirements/cuda.txt --requirement requirements/dev.txt")
 
 
 def test_torch_comes_from_its_index_where_pip_does_not_know_it(checkout: Checkout) -> None:
