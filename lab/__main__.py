@@ -21,6 +21,8 @@ from lab.grade_command import grade
 from lab.predict_command import predict
 from lab.run_command import run
 from lab.runs_command import runs_app
+from lab.serve_command import serve
+from lab.tour_command import tour
 from lab.verify_command import golden, verify
 from lab.warm_command import warm
 
@@ -143,6 +145,8 @@ app.command()(run)
 app.command()(verify)
 app.command()(golden)
 app.command()(errors)
+app.command()(tour)
+app.command()(serve)
 # What follows the command is the command's, options too.
 app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(warm)
 

@@ -112,6 +112,8 @@ def check_writable(outputs: Path) -> None:
     """Refuse, before the work, an outputs folder that this user cannot write; nothing is made. Raises: StorageError."""
     with storage_errors(outputs):
         folder = next(path for path in (outputs.absolute(), *outputs.absolute().parents) if path.exists())
+        if not folder.is_dir():
+            raise NotADirectoryError(None, "it is no folder", str(folder))
         if not os.access(folder, os.W_OK):
             raise PermissionError(None, "it is read-only or belongs to another user", str(folder))
 
@@ -255,8 +257,11 @@ def storage_errors(path: Path) -> Iterator[None]:
     except (OSError, RecursionError) as error:
         where, why = getattr(error, "filename", None) or path, getattr(error, "strerror", None) or error
         who = f"user {os.getuid()}" if hasattr(os, "getuid") else "this user"
+        # In a container that docker-compose.yml has made, the user is chosen outside.
+        chosen = os.environ.get("LAB_COMPOSE")
+        owner = f"write its owner into {chosen} (LAB_UID, LAB_GID)" if chosen else "give this user the folder (chown)"
         raise StorageError(
             f"Could not write {where} as {who}: {why}.",
             "Expected a folder that this user may write to, on a disk that has room.",
-            "Free some space, give this user the folder (chown), or name another one.",
+            f"Free some space, {owner}, or name another one.",
         ) from None

@@ -31,7 +31,7 @@ LAYERS = (
     ("lab.claim", "lab.parameters", "lab.finding", "lab.provenance"),
     ("lab.teach", "lab.practise", "lab.prove", "lab.run"),
     ("lab.report", "lab.console"),
-    ("lab.run_progress",),
+    ("lab.child", "lab.run_progress"),
     (
         "lab.errors_command",
         "lab.exercises_command",
@@ -39,6 +39,8 @@ LAYERS = (
         "lab.predict_command",
         "lab.run_command",
         "lab.runs_command",
+        "lab.serve_command",
+        "lab.tour_command",
         "lab.verify_command",
         "lab.warm_command",
     ),

@@ -84,7 +84,8 @@ def test_the_solution_is_right(exercise, place):
 
 @every_exercise
 def test_every_mistake_is_told_by_its_own_diagnosis(exercise, place):
-    for seed in SEEDS:
+    # Learners meet float32, unless they ask for another; the many mistakes of all dtypes are a fifth of the suite.
+    for seed in SEEDS if place.dtype == torch.float32 else SEEDS[:6]:
         content, trials = trials_of(exercise, seed, place)
         for mistake in content.mistakes:
             with warnings.catch_warnings(action="ignore"):  # PyTorch may warn of it, which the attempt's process shows

@@ -35,7 +35,9 @@ def test_every_target_is_phony() -> None:
     assert sorted(phony.replace("\\\n", "").split()) == sorted(TARGETS)
 
 
-@pytest.mark.parametrize("target", [t for t in TARGETS if t not in {"help", "setup", "ready", "clean"}])
+@pytest.mark.parametrize(
+    "target", [t for t in TARGETS if t not in {"help", "setup", "ready", "clean", "image", "up", "down"}]
+)
 def test_target_sets_the_lab_up_first(target: str) -> None:
     assert "requirements/setup.sh 'auto' >/dev/null" in make("--dry-run", target)
 
@@ -67,6 +69,10 @@ def test_target_sets_the_lab_up_first(target: str) -> None:
         ("notebooks NOTEBOOK=mine.ipynb SEED=2", "lab run mine.ipynb --seed '2'"),
         ("verify", "lab verify"),
         ("verify DEVICE=cuda QUICK=1 OPS=conv* SOAK=5", "lab verify --device 'cuda' --ops 'conv*' --quick --soak '5'"),
+        ("tour", "lab tour"),
+        ("tour DEVICE=cuda FULL=1", "lab tour --device 'cuda' --full"),
+        ("report", "lab serve"),
+        ("report PORT=0", "lab serve --port '0'"),
         ("test|ARGS=-k setup", "python -m pytest -n 2 -k setup"),
     ],
 )

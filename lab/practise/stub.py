@@ -9,7 +9,6 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
-from lab.errors import StorageError
 from lab.practise.discover import find_function
 from lab.practise.exercise import Exercise
 from lab.store import storage_errors
@@ -30,14 +29,8 @@ def prepare_workspace(exercises: Iterable[Exercise], workspace: Path) -> list[Pa
     """
     paths = {attempt_path(exercise, workspace): exercise for exercise in exercises}
     missing = {path: exercise for path, exercise in paths.items() if not path.exists()}
-    try:
+    with storage_errors(workspace):
         return [path for path, exercise in missing.items() if _write_new(path, derive_stub(exercise))]
-    except OSError as error:
-        raise StorageError(
-            f"Could not write {error.filename or workspace}: {error.strerror}.",
-            "Expected a workspace that this user may write to, on a disk that has room.",
-            "Give this user the folder (chown), or name another one.",
-        ) from None
 
 
 def reset_attempt(exercise: Exercise, workspace: Path) -> Path | None:

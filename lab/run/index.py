@@ -64,7 +64,7 @@ class RunSummary:
 
 
 @dataclass(frozen=True)
-class _Line:
+class IndexLine:
     """A line of the index. path: from outputs. summary: nothing where the file is no notebook run's."""
 
     path: str
@@ -73,17 +73,23 @@ class _Line:
     summary: RunSummary | None
 
 
-def read_runs(outputs: Path) -> list[RunSummary]:
-    """Return all notebook runs, the newest first. What else lies there, and what is being written, is left out."""
-    known, lines, fresh = _read_index(outputs / INDEX), [], False
+def read_runs(outputs: Path, memory: dict[str, IndexLine] | None = None) -> list[RunSummary]:
+    """Return all notebook runs, the newest first. What else lies there, and what is being written, is left out.
+
+    memory: what a process that reads again and again keeps for the next time; nothing is then written to outputs.
+    """
+    known, lines, fresh = dict(memory or _read_index(outputs / INDEX)), [], False
     for path in _records(outputs):
         with suppress(OSError):  # it has just been removed
             about, name = path.lstat(), path.relative_to(outputs).as_posix()
             line = known.pop(name, None)
             if line is None or (line.mtime_ns, line.size) != (about.st_mtime_ns, about.st_size):
-                line, fresh = _Line(name, about.st_mtime_ns, about.st_size, _summary_at(path.parent)), True
+                line, fresh = IndexLine(name, about.st_mtime_ns, about.st_size, _summary_at(path.parent)), True
             lines.append(line)
-    if fresh or known:
+    if memory is not None:
+        memory.clear()
+        memory.update({line.path: line for line in lines})
+    elif fresh or known:
         _write_index(outputs / INDEX, lines)
     found = [_placed(line, outputs) for line in lines if line.summary is not None]
     return sorted(found, key=lambda run: (run.started, run.path), reverse=True)
@@ -110,15 +116,16 @@ def summarise(path: Path) -> RunSummary | None:
         summary = _summary_at(path)
     except OSError:
         return None
-    return summary and _placed(_Line("", 0, 0, summary), path.parent.parent)
+    return summary and _placed(IndexLine("", 0, 0, summary), path.parent.parent)
 
 
 def _records(outputs: Path) -> Iterator[Path]:
     """Yield every run.json, of what is published: no links, nothing that starts with a dot."""
     for shelf in _folders(outputs):
         for folder in _folders(shelf):
-            if (path := folder / RECORD).is_file():
-                yield path
+            with suppress(OSError):  # a folder that this user may not look into
+                if (path := folder / RECORD).is_file():
+                    yield path
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -159,7 +166,7 @@ def _summarise(path: Path, record: dict[str, Any]) -> RunSummary:
     return _adapters()[0].validate_python(summary)
 
 
-def _placed(line: _Line, outputs: Path) -> RunSummary:
+def _placed(line: IndexLine, outputs: Path) -> RunSummary:
     """Return the summary of a line with the path by which outputs was named this time."""
     summary = line.summary
     assert summary is not None
@@ -168,11 +175,11 @@ def _placed(line: _Line, outputs: Path) -> RunSummary:
 
 
 @cache
-def _adapters() -> tuple[TypeAdapter[RunSummary], TypeAdapter[_Line]]:
-    return TypeAdapter(RunSummary), TypeAdapter(_Line)
+def _adapters() -> tuple[TypeAdapter[RunSummary], TypeAdapter[IndexLine]]:
+    return TypeAdapter(RunSummary), TypeAdapter(IndexLine)
 
 
-def _read_index(path: Path) -> dict[str, _Line]:
+def _read_index(path: Path) -> dict[str, IndexLine]:
     """Return the lines of the index that can be read, by the path of their run.json."""
     found = {}
     with suppress(OSError):
@@ -183,6 +190,6 @@ def _read_index(path: Path) -> dict[str, _Line]:
     return found
 
 
-def _write_index(path: Path, lines: list[_Line]) -> None:
+def _write_index(path: Path, lines: list[IndexLine]) -> None:
     with suppress(OSError, ValueError):
         replace_file(path, b"".join(_adapters()[1].dump_json(line) + b"\n" for line in lines))
