@@ -3,7 +3,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help setup ready lock lesson exercises watch check hint solution reset predict errors grade \
   notebooks jupyter verify tour report golden doctor test test-images matrix lint image up down \
-  bench bench-exercises bench-run bench-verify clean
+  bench bench-exercises bench-images bench-run bench-verify clean
 
 # The one address named here: where torch's CPU wheels are. Empty means nowhere but pip's own settings.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -125,6 +125,9 @@ bench: ready ## time the lesson's start
 
 bench-exercises: ready ## what a judged answer costs, beside its peers
 	@$(BIN)/python bench/exercises.py $(ARGS)
+
+bench-images: ready ## what a container costs beside the same outside; image sizes
+	@$(BIN)/python bench/images.py $(ARGS)
 
 bench-run: ready ## what runs of a notebook cost, beside their peers
 	@$(BIN)/python bench/run.py $(ARGS)
