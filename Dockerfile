@@ -7,6 +7,7 @@ ARG BASE=debian:bookworm-20260824-slim@sha256:88200866dfff7ea7f5cbcb6ec7c8a70188
 # Wheels to install in place of an index's; a named context `wheelhouse` takes this stage's place.
 FROM scratch AS wheelhouse
 
+# DL3006 is ignored, for BASE has its tag.
 # hadolint ignore=DL3006
 FROM ${BASE} AS base
 # What is written here is as old as this, so that a second build gives the same bytes; a moment after BASE's.
@@ -14,7 +15,7 @@ ARG SOURCE_DATE_EPOCH=1787529600
 # Debian's state at a moment, as snapshot.debian.org spells it (20260824T000000Z), for the same image on any later day.
 ARG APT_SNAPSHOT=
 # No compiler, no pip. bubblewrap stays out too: what a container may do leaves it nothing to build a wall with.
-# DL3008: versions are Debian's of the day, or of APT_SNAPSHOT's.
+# DL3008 is ignored here and below: versions are Debian's of the day, or of APT_SNAPSHOT's.
 # hadolint ignore=DL3008
 RUN if [ -n "$APT_SNAPSHOT" ]; then \
         sed -i "s|^URIs: http://deb.debian.org/\(.*\)|URIs: http://snapshot.debian.org/archive/\1/$APT_SNAPSHOT|" \
@@ -22,6 +23,7 @@ RUN if [ -n "$APT_SNAPSHOT" ]; then \
         echo 'Acquire::Check-Valid-Until "false";' >/etc/apt/apt.conf.d/snapshot; \
     fi && \
     apt-get update && apt-get install --yes --no-install-recommends python3 tini && \
+    rm -f /etc/apt/apt.conf.d/snapshot && find / -xdev -perm /6000 -type f -exec chmod a-s {} + && \
     useradd --uid 1000 --user-group --no-create-home --home-dir /tmp --shell /bin/sh lab && \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/ldconfig/* /var/cache/debconf/*-old /var/log/* /etc/*- && \
     find / -xdev -name __pycache__ -prune -exec rm -rf {} + && \
@@ -41,7 +43,7 @@ RUN --mount=type=secret,id=cabundle \
     /opt/tools/bin/pip install --no-cache-dir --no-deps --require-hashes --only-binary :all: \
         --requirement requirements/image.txt
 # What Python compiles by itself has the time of its source in it.
-ENV PIP_PYTHON=/opt/venv/bin/python PIP_NO_CACHE_DIR=1 PIP_NO_DEPS=1 PYTHONDONTWRITEBYTECODE=1
+ENV PIP_PYTHON=/opt/venv/bin/python PIP_NO_CACHE_DIR=1 PIP_NO_DEPS=1 PYTHONDONTWRITEBYTECODE=1 PYTHONHASHSEED=0
 
 FROM builder AS packages
 ARG TORCH_VARIANT=cpu
@@ -66,7 +68,7 @@ RUN rm -rf torch/test torch/include torch/share && \
         PYTHONDONTWRITEBYTECODE="" PYTHONPYCACHEPREFIX=/tmp/used python -c "import $modules" || exit; \
     done </opt/tools/imports.txt && \
     find /tmp/used/opt -name '*.pyc' | sed 's|^/tmp/used||; s|\.cpython-311\.pyc$|.py|' | sort >/tmp/compiled && \
-    PYTHONHASHSEED=0 python -m compileall -q --invalidation-mode unchecked-hash -i /tmp/compiled && rm -rf /tmp/*
+    python -m compileall -q --invalidation-mode unchecked-hash -i /tmp/compiled && rm -rf /tmp/*
 WORKDIR /lab
 
 # The lab is installed as a link to /lab: its sources change most often, and lie in a layer of their own.
@@ -86,7 +88,7 @@ COPY lab lab
 RUN python3 -m compileall -q --invalidation-mode unchecked-hash lab && \
     chmod -R u=rwX,go=rX . && mkdir -m 1777 outputs workspace
 
-# For an editor: what changes and tests the lab, with the checkout mounted at /lab.
+# For an editor: what changes and tests the lab.
 FROM installed AS tested
 COPY requirements/dev.txt requirements/
 RUN --mount=type=secret,id=cabundle --mount=type=bind,from=wheelhouse,target=/wheelhouse \
@@ -96,7 +98,7 @@ RUN --mount=type=secret,id=cabundle --mount=type=bind,from=wheelhouse,target=/wh
 
 FROM base AS dev
 # hadolint ignore=DL3008
-RUN apt-get update && apt-get install --yes --no-install-recommends git less make nodejs npm openssh-client && \
+RUN apt-get update && apt-get install --yes --no-install-recommends git less make openssh-client && \
     rm -rf /var/lib/apt/lists/*
 COPY --from=tested /opt/venv /opt/venv
 COPY --from=source /lab /lab

@@ -93,7 +93,7 @@ test: ready ## run the tests: ARGS="-k setup"
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
 test-images: ready ## build the CPU image twice, run all of it in an engine
-	@$(BIN)/python -m pytest --timeout 900 tests/images/run_images.py $(ARGS)
+	@$(BIN)/python -m pytest -rsP --timeout 900 tests/images/run_images.py $(ARGS)
 
 matrix: ready ## the cells of CI's test matrix that this machine can: LIST=1
 	@$(BIN)/python .ci/matrix.py $(if $(LIST),--list) -- $(ARGS)

@@ -10,7 +10,7 @@ variable "PLATFORMS" {
   default = ""
 }
 
-# The tag's first part, such as ghcr.io/someone/gradient-lab.
+# The tag's first part, such as registry.example/someone/gradient-lab.
 variable "IMAGE" {
   default = "gradient-lab"
 }

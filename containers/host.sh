@@ -2,7 +2,7 @@
 # What `make image`, `make up` and `make down` have this host's container engine do.
 #
 # usage: host.sh image|up|down [auto|cpu|cuda]     (auto: CUDA where an NVIDIA driver answers)
-# exit codes: the engine's or the tour's own; 2 no engine, or usage
+# exit codes: the engine's or the tour's own; 2 no engine, no GPU for cuda, or usage
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -11,7 +11,7 @@ refuse() { printf 'containers: %s\n' "$@" >&2; exit 2; }
 need_engine() {
     command -v docker >/dev/null ||
         refuse "Docker is not installed." "Expected an engine with compose and buildx." \
-            "Install Docker or Podman's docker command, or stay without: make lesson needs none."
+            "Install Docker, or stay without: make lesson needs none."
     docker info >/dev/null 2>&1 ||
         refuse "Docker's engine does not answer at ${DOCKER_HOST:-its usual socket}." \
             "Expected one that is running, and that this user may talk to." \
@@ -46,7 +46,15 @@ port() { docker compose port "$1" "$2" | sed 's/.*://'; }
 down() { COMPOSE_PROFILES='*' docker compose down; }
 
 case ${1:-} in image | up | down) ;; *) refuse "usage: host.sh image|up|down [auto|cpu|cuda]" ;; esac
-variant=$(sh requirements/setup.sh --print-variant "${2:-auto}")
+case ${2:-auto} in auto | cpu | cuda) ;; *) refuse "VARIANT=$2 is unknown." "Expected auto, cpu or cuda." \
+    "Type for instance: make image VARIANT=cpu" ;; esac
+# On macOS that script names the lock, whose torch is for the CPU and for MPS; a container there has the CPU alone.
+here=cpu
+[ "$(uname)" = Darwin ] || here=$(sh requirements/setup.sh --print-variant auto)
+variant=${2:-auto}
+[ "$variant" != auto ] || variant=$here
+[ "$1 $variant $here" != "up cuda cpu" ] ||
+    refuse "No NVIDIA driver answers here." "Expected one for VARIANT=cuda." "Type: make up VARIANT=cpu"
 need_engine
 REVISION=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
 export REVISION

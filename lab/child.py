@@ -1,4 +1,4 @@
-"""Commands of the lab as child processes, one at a time, none of which outlives whoever started it."""
+"""Commands of the lab as child processes, one at a time, none of which outlives whoever started it (but for a kill)."""
 
 from __future__ import annotations
 

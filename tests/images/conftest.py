@@ -17,7 +17,8 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-UID = 12345  # of nobody, neither here nor in the image
+IMAGE = "lab-test"  # beside whatever the engine has
+UID = 12345 if os.geteuid() == 0 else os.geteuid()  # root plays one that neither this host nor the image knows
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,12 @@ def engine() -> Iterator[dict[str, str]]:
     folder = Path(tempfile.mkdtemp(prefix="lab-engine-"))
     env["LAB_ENGINE"] = str(folder)
     script = ["sh", str(HERE / "engine.sh")]
-    started = subprocess.run([*script, "up"], env=env, capture_output=True, text=True, check=False)
-    if started.returncode == 3:
-        pytest.skip(started.stderr.strip())
-    assert started.returncode == 0, started.stderr
-    env |= {"DOCKER_HOST": started.stdout.strip(), "BASE": "lab-base"}
     try:
+        started = subprocess.run([*script, "up"], env=env, capture_output=True, text=True, check=False)
+        if started.returncode == 3:
+            pytest.skip(started.stderr.strip())
+        assert started.returncode == 0, started.stderr
+        env |= {"DOCKER_HOST": started.stdout.strip(), "BASE": "lab-base"}
         made = subprocess.run([*script, "base"], env=env, capture_output=True, text=True, check=False)
         if made.returncode == 3:
             pytest.skip(made.stderr.strip())
@@ -104,13 +105,15 @@ def engine() -> Iterator[dict[str, str]]:
 def _at_hand(env: dict[str, str], empty: Path) -> dict[str, str]:
     """Return what the build takes from this machine: wheels that pip is told of, and its certificates."""
     pinned = re.search(r"^ARG BASE=(.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    named = re.search(r"^TORCH_INDEX \?= (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert pinned
+    assert named
     places = _answers(env, sys.executable, "-m", "pip", "config", "get", "global.find-links")
     places = places or env.get("PIP_FIND_LINKS", "")
     wheels = next((place for place in places.split() if Path(place).is_dir()), "")
     return {
         "BASE": env.get("BASE", pinned[1]),
-        "TORCH_INDEX": "" if wheels else "https://download.pytorch.org/whl/cpu",
+        "TORCH_INDEX": "" if wheels else named[1],
         "WHEELHOUSE": wheels or str(empty),
         "CABUNDLE": next((env[name] for name in ("PIP_CERT", "SSL_CERT_FILE") if name in env), "/dev/null"),
     }
@@ -131,6 +134,7 @@ def host(engine: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> It
     files = os.pathsep.join(["docker-compose.yml", "tests/images/compose.yml"])
     env = engine | _at_hand(engine, tmp_path_factory.mktemp("empty"))
     env |= {"COMPOSE_FILE": files, "COMPOSE_PROFILES": "cpu", "COMPOSE_PROJECT_NAME": "lab-test", "REVISION": "tested"}
+    env |= {"LAB_IMAGE": IMAGE}
     env |= {
         "LAB_UID": str(UID),
         "LAB_GID": str(UID),
@@ -146,4 +150,5 @@ def host(engine: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> It
         yield made
     finally:
         made.compose("--profile", "*", "down", "--volumes", "--timeout", "5")
+        made.type("docker", "image", "rm", f"{IMAGE}:cpu", f"{IMAGE}:cuda")
         shutil.rmtree(folder)
