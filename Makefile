@@ -72,7 +72,7 @@ notebooks: ready ## run the notebooks into outputs/: X=-2:2:0.5 NOTEBOOK=file
 jupyter: ready ## your copy of the notebooks (workspace/) in JupyterLab
 	@$(BIN)/lab generate --folder workspace/notebooks --keep
 	@LAB_WORKSPACE="$$PWD/workspace" $(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir workspace/notebooks \
-	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(ARGS)
+	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url=None $(ARGS)
 
 verify: ready ## prove a device's gradients: DEVICE=cuda QUICK=1 OPS=conv*
 	@$(BIN)/lab verify $(asked) $(ARGS)

@@ -34,16 +34,23 @@ up() {
     export COMPOSE_PROFILES LAB_UID LAB_GID
     end=${variant#cpu} end=${end:+-$end}
     docker compose up --build --detach --wait "jupyter$end" "report$end"
+    addresses=$(addresses)
+    printf '%s\n' "$addresses" "Now the tour."
+    code=0
+    docker compose run --rm "tour$end" || code=$?
+    printf '\n%s\n' "$addresses" "make down ends all of it."
+    return "$code"
+}
+
+addresses() {
     docker compose exec -T "jupyter$end" jupyter server list 2>/dev/null |
-        sed -n "s|^http://[^/]*/\(?token=[^ ]*\).*|JupyterLab: http://127.0.0.1:$(port "jupyter$end" 8888)/lab\1|p"
+        sed -n "s|^http://[^?]*\(?token=[^ ]*\).*|JupyterLab: http://127.0.0.1:$(port "jupyter$end" 8888)/lab\1|p"
     echo "Results:    http://127.0.0.1:$(port "report$end" 8080)/"
-    echo "Now the tour; make down ends all of it."
-    docker compose run --rm "tour$end"
 }
 
 port() { docker compose port "$1" "$2" | sed 's/.*://'; }
 
-down() { COMPOSE_PROFILES='*' docker compose down; }
+down() { COMPOSE_PROFILES='*' docker compose down --remove-orphans; }
 
 case ${1:-} in image | up | down) ;; *) refuse "usage: host.sh image|up|down [auto|cpu|cuda]" ;; esac
 case ${2:-auto} in auto | cpu | cuda) ;; *) refuse "VARIANT=$2 is unknown." "Expected auto, cpu or cuda." \
