@@ -69,7 +69,7 @@ def find_sandbox(*, accelerator: bool = False, required: bool = False) -> Sandbo
 def _find(accelerator: bool) -> Sandbox:
     bwrap = shutil.which("bwrap")
     if bwrap is None:
-        return Sandbox(missing="the container around it is the wall" if _in_container() else "bubblewrap is not installed")
+        return Sandbox(missing="the container is the wall" if _in_container() else "bubblewrap is not installed")
     prefix = (bwrap, *_arguments(accelerator))
     try:  # the self-test: some kernels and containers forbid namespaces
         subprocess.run([*prefix, sys.executable, "-c", ""], check=True, capture_output=True, timeout=20)
