@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import IMAGE, UID, Host
+from engine_host import IMAGE, UID, Host
+
+pytest_plugins = ("engine_host",)  # no conftest.py, whose name the other tests import
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TOKEN = "let me in"
