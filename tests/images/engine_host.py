@@ -77,8 +77,8 @@ def _answers(env: dict[str, str], *words: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-@pytest.fixture(scope="session")
-def engine() -> Iterator[dict[str, str]]:
+@pytest.fixture(scope="session", name="engine")
+def engine_fixture() -> Iterator[dict[str, str]]:
     """The environment in which docker has an engine: the host's, or one that is started here and ended afterwards."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("COMPOSE_", "LAB_", "JUPYTER"))}
     if _answers(env, "docker", "info"):
@@ -119,8 +119,8 @@ def _at_hand(env: dict[str, str], empty: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="session")
-def host(engine: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+@pytest.fixture(scope="session", name="host")
+def host_fixture(engine: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """A copy of this checkout, owned by nobody, with the image built by the compose file that ships."""
     folder = Path(tempfile.mkdtemp(prefix="lab-checkout-"))
     listed = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]

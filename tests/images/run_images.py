@@ -16,9 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_host import IMAGE, UID, Host
-
-pytest_plugins = ("engine_host",)  # no conftest.py, whose name the other tests import
+from engine_host import IMAGE, UID, Host, engine_fixture, host_fixture  # noqa: F401  # pytest finds fixtures by import
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TOKEN = "let me in"
