@@ -133,6 +133,21 @@ def test_a_record_of_wrong_types_is_unreadable_too(outputs: Path, changes: dict[
     assert [run.status for run in read_runs(outputs)] == ["unreadable"]
 
 
+def test_a_record_too_large_to_read_is_unreadable_and_costs_nothing(outputs: Path) -> None:
+    path = write_run(outputs)
+    os.truncate(path / "run.json", 1 << 40)  # sparse: no disk holds it, nor any memory
+    assert [run.status for run in read_runs(outputs)] == ["unreadable"]
+    with pytest.raises(StorageError, match="more than 64,000,000 bytes"):
+        read_record(path)
+
+
+def test_a_record_that_is_a_link_is_not_followed(outputs: Path, tmp_path: Path) -> None:
+    path = write_run(outputs)
+    (path / "run.json").rename(tmp_path / "elsewhere.json")
+    (path / "run.json").symlink_to(tmp_path / "elsewhere.json")
+    assert read_runs(outputs) == []
+
+
 def test_a_record_that_was_read_once_is_not_read_again(outputs: Path) -> None:
     path = write_run(outputs)
     before = read_runs(outputs)

@@ -25,6 +25,7 @@ from lab.run.status import STATUSES as ENDS
 from lab.store import replace_file
 
 INDEX = "runs.jsonl"
+LARGEST = 64_000_000  # bytes of a run.json: what cells display lies elsewhere
 RECORD = "run.json"
 UNREADABLE = "unreadable"
 FAIL = "fail"  # a verdict of lab.compare, whose import would cost that of torch
@@ -98,7 +99,7 @@ def read_runs(outputs: Path, memory: dict[str, IndexLine] | None = None) -> list
 def read_record(path: Path) -> dict[str, Any]:
     """Return what the run.json of a run holds. path: its folder. Raises: StorageError where it cannot be read."""
     try:
-        record = strict_json((path / RECORD).read_bytes())
+        record = strict_json(_content(path / RECORD))
         check_record(record)
     except (OSError, ValueError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())[:100]
@@ -124,7 +125,7 @@ def _records(outputs: Path) -> Iterator[Path]:
     for shelf in _folders(outputs):
         for folder in _folders(shelf):
             with suppress(OSError):  # a folder that this user may not look into
-                if (path := folder / RECORD).is_file():
+                if stat.S_ISREG((path := folder / RECORD).lstat().st_mode):
                     yield path
 
 
@@ -134,13 +135,20 @@ def _folders(folder: Path) -> list[Path]:
     return []
 
 
+def _content(file: Path) -> bytes:
+    """Return what a run.json holds. Raises: ValueError for one so large that reading it could take all memory."""
+    if file.stat().st_size > LARGEST:
+        raise ValueError(f"it has more than {LARGEST:,} bytes")
+    return file.read_bytes()
+
+
 def _summary_at(path: Path) -> RunSummary | None:
     """Read a run.json. Raises: OSError where there is none any more."""
     file = path / RECORD
     written = datetime.fromtimestamp(file.stat().st_mtime, UTC).isoformat(timespec="milliseconds")
     lost = RunSummary(path, path.parent.name, path.name, UNREADABLE, written)
     try:
-        record = strict_json(file.read_bytes())
+        record = strict_json(_content(file))
         if isinstance(record, dict) and not {"schema", "notebook"} <= set(record):
             return None
         check_record(record)

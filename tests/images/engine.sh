@@ -85,8 +85,13 @@ base() {
 }
 
 down() {
-    [ -s "$folder/docker.pid" ] && kill "$(cat "$folder/docker.pid")" 2>/dev/null || return 0
-    while [ -e "$folder/docker.pid" ]; do sleep 0.2; done
+    pid=$(cat "$folder/docker.pid" 2>/dev/null || :)
+    # A number that an engine has left behind may be another program's by now.
+    if [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ]; then
+        kill "$pid"
+        for _ in $(seq 150); do [ -e "/proc/$pid" ] || break; sleep 0.2; done
+        [ ! -e "/proc/$pid" ] || cannot "dockerd, process $pid, did not end within 30 s"
+    fi
     rm -rf "$folder/data" "$folder/exec"
 }
 
