@@ -12,18 +12,11 @@ FROM scratch AS wheelhouse
 FROM ${BASE} AS base
 # What is written here is as old as this, so that a second build gives the same bytes; a moment after BASE's.
 ARG SOURCE_DATE_EPOCH=1787529600
-# Debian's state at a moment, as snapshot.debian.org spells it (20260824T000000Z), for the same image on any later day.
-ARG APT_SNAPSHOT=
 # No compiler, no pip. bubblewrap stays out too: what a container may do leaves it nothing to build a wall with.
-# DL3008 is ignored here and below: versions are Debian's of the day, or of APT_SNAPSHOT's.
+# DL3008 is ignored here and below: versions are Debian's of the day.
 # hadolint ignore=DL3008
-RUN if [ -n "$APT_SNAPSHOT" ]; then \
-        sed -i "s|^URIs: http://deb.debian.org/\(.*\)|URIs: http://snapshot.debian.org/archive/\1/$APT_SNAPSHOT|" \
-            /etc/apt/sources.list.d/debian.sources; \
-        echo 'Acquire::Check-Valid-Until "false";' >/etc/apt/apt.conf.d/snapshot; \
-    fi && \
-    apt-get update && apt-get install --yes --no-install-recommends python3 tini && \
-    rm -f /etc/apt/apt.conf.d/snapshot && find / -xdev -perm /6000 -type f -exec chmod a-s {} + && \
+RUN apt-get update && apt-get install --yes --no-install-recommends python3 tini && \
+    find / -xdev -perm /6000 -type f -exec chmod a-s {} + && \
     useradd --uid 1000 --user-group --no-create-home --home-dir /tmp --shell /bin/sh lab && \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/ldconfig/* /var/cache/debconf/*-old /var/log/* /etc/*- && \
     find / -xdev -name __pycache__ -prune -exec rm -rf {} + && \
