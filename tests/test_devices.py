@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -51,7 +52,8 @@ def test_another_code_path_of_the_cpu_gives_the_same_gradients(name: str) -> Non
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler, and this machine has no g++")
 @pytest.mark.skipif(" " in torch.__file__, reason="torch.compile cannot compile where torch lies below a space")
-def test_a_compiled_gradient_is_right() -> None:
+def test_a_compiled_gradient_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # nothing that another process left, or is writing
     plain = (("size", ("small",)), ("layout", ("contiguous",)), ("cotangent", ("dense",)), ("mask", ("all",)))
     chunks = Selection(ops=("layer_norm",), dtypes=("float32",), axes=plain).chunks()  # each case takes a compiler
     assert failures(chunks, Target(backend=BACKENDS["compile"])) == []

@@ -102,6 +102,13 @@ def test_an_exception_is_a_verdict_of_its_case_alone() -> None:
             assert result.verdict is Verdict.PASS
 
 
+def test_a_message_that_announces_its_cause_is_told_with_it() -> None:
+    message = "backend='inductor' raised:\nCppCompileError: C++ compile error\n\nCommand:\ng++"
+    target = simulated(lambda: Faulty(["mul"], raises(RuntimeError(message))))
+    notes = {result.note for result in verdicts(chunk("mul", layout="permuted", cotangent="dense"), target).values()}
+    assert notes == {"RuntimeError: backend='inductor' raised: CppCompileError: C++ compile error"}
+
+
 def test_an_exception_while_a_case_is_placed_is_a_verdict_of_its_case_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     def place(case: Case, *others: Any) -> Any:
         if case.layout == "permuted":

@@ -123,7 +123,7 @@ def _noted(case: Case, stopped: dict[Case, CaseResult]) -> Iterator[None]:
     except Exception as error:  # whatever it is
         verdict = verdict_of(error)
         ratio = 0.0 if verdict is Verdict.UNSUPPORTED else math.inf
-        stopped[case] = CaseResult(case.id, verdict, ratio, note=_first_line(error))
+        stopped[case] = CaseResult(case.id, verdict, ratio, note=_told(error))
 
 
 # How torch says that a device or a dtype is not for this operation, where it raises no NotImplementedError.
@@ -141,8 +141,11 @@ def verdict_of(error: Exception) -> Verdict:
     return Verdict.CRASH
 
 
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"[:200]
+def _told(error: Exception) -> str:
+    """Name an exception by the start of its message: its first line, and the next where that announces one."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    told = lines[:2] if lines and lines[0].rstrip().endswith(":") else lines[:1]
+    return f"{type(error).__name__}: {' '.join(line.strip() for line in told)}"[:200]
 
 
 def _judge_all(chunk: Chunk, runs: list[_Run], target: Target) -> Iterator[CaseResult]:
