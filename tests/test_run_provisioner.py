@@ -114,7 +114,7 @@ def canonical(cell: NotebookNode) -> list[Any]:
     text = json.dumps(cell.outputs, sort_keys=True, ensure_ascii=False)
     text = re.sub(r"0x[0-9a-f]{6,}", "0x…", text)
     text = re.sub(r"ipykernel_\d+", "ipykernel_…", text)
-    text = re.sub(r"[\d.]+ [nμm]?s ± [\d.]+ [nμm]?s", "… s", text)
+    text = re.sub(r"[\d.e+]+ \w+ ± [\d.e+]+ \w+", "… s", text)  # also 1e+03 ns
     return list(json.loads(re.sub(r"\d\d\d\d \d\d:\d\d:\d\d\.\d+ \d+", "…", text)))
 
 
