@@ -49,7 +49,7 @@ LAYERS = (
 
 # Lessons are content: beside torch and the standard library they import what they are offered.
 CONTENT = (
-    ("lab/lessons/*/lesson.py", ("lab.device", "lab.teach.show", "lab.teach.perform")),
+    ("lab/lessons/*/lesson.py", ("lab.compare", "lab.device", "lab.teach.show", "lab.teach.perform")),
     ("lab/lessons/*/exercises/*.py", ("lab.device", "lab.compare", "lab.practise")),
     ("lab/lessons/*/museum.py", ("lab.practise",)),
 )

@@ -9,9 +9,10 @@ import nbformat
 import papermill
 import pytest
 from conftest import Place
+from fixtures.lessons import performed
 
 from lab.device import DTYPES
-from lab.finding import FINDING_MIME, Findings
+from lab.finding import FINDING_MIME
 from lab.parameters import validate_parameters
 from lab.teach.cells import read_cells
 from lab.teach.lessons import Lesson, discover_lessons, find_lesson
@@ -27,11 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Everything that is neither the standard library, torch and what torch itself needs, nor the lab.
 TORCH_ALONE = """
 import runpy, sys
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {refused!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-sys.meta_path.insert(0, Refuse())
+sys.modules.update(dict.fromkeys({refused!r}))  # None: Python then says that there is no such module
 sys.argv = [{path!r}]
 runpy.run_path({path!r}, run_name="__main__")
 """
@@ -47,13 +44,6 @@ REFUSED = (
     "IPython",
     "filelock",
 )
-
-
-def performed(lesson: Lesson, **given: object) -> Findings:
-    parameters = validate_parameters(lesson.parameters, given, where=lesson.name)
-    stage = Stage()
-    perform(lesson.cells, stage, path=lesson.source, parameters=parameters)
-    return stage.record
 
 
 @ALL_LESSONS
@@ -104,6 +94,19 @@ def test_the_notebook_on_disk_is_the_one_its_source_generates(lesson: Lesson) ->
     assert (ROOT / "notebooks" / f"{lesson.name}.ipynb").read_text("utf-8") == text
     notebook = nbformat.reads(text, as_version=4)
     assert all(cell.outputs == [] and cell.execution_count is None for cell in notebook.cells if "outputs" in cell)
+
+
+def test_a_picture_is_shown_without_its_code(tmp_path: Path, monkeypatch, capsys) -> None:
+    source = tmp_path / "lesson.py"
+    source.write_text('# %%\nprint("seen")\n\n# %% tags=["hide-input"]\nprint("run too")\n', encoding="utf-8")
+    stage, codes = Stage(), []
+    monkeypatch.setattr(stage, "code", codes.append)
+    perform(read_cells(source), stage, path=source, parameters={})
+    assert codes == ['print("seen")']
+    assert capsys.readouterr().out == "seen\nrun too\n"
+    shown, folded = nbformat.reads(notebook_from_percent(source.read_text("utf-8")), as_version=4).cells
+    assert "jupyter" not in shown.metadata
+    assert folded.metadata["jupyter"] == {"source_hidden": True}
 
 
 @ALL_LESSONS

@@ -4,6 +4,7 @@ import ast
 import contextlib
 import io
 import re
+import shlex
 import tokenize
 from dataclasses import dataclass
 from itertools import pairwise
@@ -182,7 +183,9 @@ def test_links_lead_somewhere(readme: Path):
 def test_the_commands_name_what_there_is(readme: Path):
     makefile = (ROOT / "Makefile").read_text("utf-8")
     _, run = readme.read_text("utf-8").split("\n## How to run it\n")
-    commands = [line.partition("#")[0].split() for fence in FENCE.finditer(run) for line in fence["body"].splitlines()]
+    commands = [
+        shlex.split(line, comments=True) for fence in FENCE.finditer(run) for line in fence["body"].splitlines()
+    ]
     assert commands
     for program, target, *variables in commands:
         if program == "make":

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lab.teach.graph import walk
-from lab.teach.pictures import draw_bars, draw_convergence, draw_graph, draw_tangent
+from lab.teach.pictures import draw, draw_bars, draw_convergence, draw_graph, draw_tangent
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -19,7 +19,12 @@ def drawn_graph(name: str = "x") -> str:
     return draw_graph(graph)
 
 
+def drawn_pair() -> str | None:
+    return draw(lambda axes: axes.loglog([1, 1e3], [1, 1e-6]), lambda axes: axes.set(title="right"), width=9)
+
+
 DRAWINGS = {
+    "pair of axes": drawn_pair,
     "graph": drawn_graph,
     "tangent": lambda: draw_tangent(lambda x: x * x, 4, 2, name="y = x²"),
     "tangent at 0": lambda: draw_tangent(lambda x: x * x, 0, 0, name="y = x²"),
@@ -29,11 +34,21 @@ DRAWINGS = {
 }
 
 
-@pytest.mark.parametrize("draw", DRAWINGS.values(), ids=DRAWINGS)
-def test_a_picture_is_valid_svg_and_the_same_bytes_each_time(draw) -> None:
-    svg = draw()
+@pytest.mark.parametrize("drawing", DRAWINGS.values(), ids=DRAWINGS)
+def test_a_picture_is_valid_svg_and_the_same_bytes_each_time(drawing) -> None:
+    svg = drawing()
     assert ElementTree.fromstring(svg).tag == f"{SVG}svg"
-    assert draw() == svg
+    assert drawing() == svg
+
+
+def test_each_plot_has_axes_of_its_own_with_plain_labels_and_the_colours_of_the_lab() -> None:
+    seen = []
+    draw(lambda axes: axes.loglog([1, 1e3], [1, 1e-6], color="C1"), width=9)
+    draw(*[lambda axes: seen.append(axes)] * 3)
+    svg = draw(lambda axes: seen.append(axes) or axes.loglog([1, 1e3], [1, 1e-6], color="C1"))
+    assert len({id(axes) for axes in seen}) == 4
+    assert seen[-1].xaxis.get_major_formatter()(1000.0, 0) == "10³"
+    assert "stroke: #c2410c" in svg
 
 
 def test_the_graph_shows_names_values_and_gradients() -> None:

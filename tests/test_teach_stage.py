@@ -3,7 +3,7 @@ import torch
 
 from lab.compare import compare
 from lab.errors import LabError
-from lab.teach.stage import Stage, check_gradient, claim, claim_raises, comparison_line, on_stage, picture
+from lab.teach.stage import Stage, check_gradient, check_value, claim, claim_raises, comparison_line, on_stage, picture
 
 
 @pytest.fixture
@@ -24,6 +24,15 @@ def test_a_wrong_gradient_is_shown_recorded_and_raised(stage: Stage, capsys) -> 
         check_gradient("dy/dx", torch.tensor(4.001), 4.0)
     assert "✗" in capsys.readouterr().out
     assert stage.record.comparisons[0]["verdict"] == "fail"
+
+
+def test_a_value_is_shown_with_where_it_and_its_reference_come_from(stage: Stage, capsys) -> None:
+    check_value("w at epoch 3", torch.tensor(0.75), 0.75, words=("descent", "theory"))
+    assert capsys.readouterr().out == "  ✓ w at epoch 3         descent 0.75          theory 0.75          0 ulp\n"
+    with pytest.raises(LabError, match="w at epoch 4 misses its reference"):
+        check_value("w at epoch 4", torch.tensor(0.75), 0.76)
+    check_value("w at epoch 4", torch.tensor(0.75), 0.76, scale=1e5)
+    assert [c["verdict"] for c in stage.record.comparisons] == ["pass", "fail", "pass"]
 
 
 def test_a_missing_gradient_is_no_zero(stage: Stage) -> None:

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+# The tag of a cell whose results matter and whose code does not, such as a picture's. The word is Jupyter Book's.
+HIDDEN = "hide-input"
+
 _HEADER = re.compile(r"# %%(?P<markdown> \[markdown\])?(?: tags=\[(?P<tags>[^\]]*)\])?$")
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import jupytext
 import nbformat
 
+from lab.teach.cells import HIDDEN
+
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
@@ -20,6 +22,8 @@ def notebook_from_percent(source: str) -> str:
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     for number, cell in enumerate(notebook.cells):
         # Ids are random by default. These depend on place and content alone, so that a diff shows real changes.
+        if HIDDEN in cell.metadata.get("tags", ()):
+            cell.metadata["jupyter"] = {"source_hidden": True}  # JupyterLab folds it
         cell.id = f"{number:02d}-{hashlib.sha256(cell.source.encode()).hexdigest()[:8]}"
     nbformat.validate(notebook)
     return str(nbformat.writes(notebook)) + "\n"

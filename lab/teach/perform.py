@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import LabError
-from lab.teach.cells import Cell, read_cells
+from lab.teach.cells import HIDDEN, Cell, read_cells
 from lab.teach.stage import Stage, on_stage
 
 
@@ -24,7 +24,8 @@ def perform(cells: Sequence[Cell], stage: Stage, *, path: Path, parameters: Mapp
             if cell.markdown:
                 stage.prose(cell.source)
             elif "script" not in cell.tags:
-                stage.code(cell.source)
+                if HIDDEN not in cell.tags:
+                    stage.code(cell.source)
                 # Empty lines before the source give tracebacks and debuggers the file's own line numbers.
                 exec(compile("\n" * (cell.line - 1) + cell.source, str(path), "exec"), namespace)
                 if "parameters" in cell.tags and parameters:

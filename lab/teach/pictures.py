@@ -1,4 +1,4 @@
-"""Pictures of gradients, as SVG text: the graph, the tangent, the finite difference, the accumulation.
+"""Pictures of gradients, as SVG text: the graph, and what a lesson plots.
 
 The graph is drawn with the standard library alone. The others are matplotlib's and are None where it is missing,
 so that a lesson runs with torch alone. The same input gives the same bytes.
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as Xml
 
@@ -107,61 +106,66 @@ def _arrow(svg: Xml.Element, start: tuple[int, int], end: tuple[int, int]) -> No
     Xml.SubElement(svg, "path", {"d": f"M{x2},{y2} l-10,-5 v10 z", "fill": GREY})
 
 
-class _Canvas:
-    """One pair of axes, and the SVG once it is drawn (None without matplotlib)."""
+def draw(*plots: Callable[[Axes], object], width: float = 7.2, height: float = 4.2) -> str | None:
+    """Draw pairs of axes beside each other, each by a function that is given its own; None without matplotlib.
 
-    axes: Axes | None = None
-    svg: str | None = None
-
-
-@contextmanager
-def _canvas(title: str, x_label: str, y_label: str) -> Iterator[_Canvas]:
-    canvas = _Canvas()
+    width, height: of the whole, in inches. The colours C0 to C3 are the lab's, and logarithmic axes have plain labels.
+    """
     try:
         import matplotlib as mpl
         from matplotlib.figure import Figure
+        from matplotlib.rcsetup import cycler
     except ModuleNotFoundError:
-        yield canvas
-        return
-    # The salt and the missing date make the bytes the same each time; text as paths looks the same everywhere.
-    with mpl.rc_context({"svg.hashsalt": "gradient-lab", "svg.fonttype": "path", "font.size": 11}):
-        figure = Figure(figsize=(7.2, 4.2), layout="constrained")
-        canvas.axes = figure.add_subplot(title=title, xlabel=x_label, ylabel=y_label)
-        canvas.axes.spines[["top", "right"]].set_visible(False)
-        yield canvas
+        return None
+    colours = cycler("color", (BLUE, ORANGE, GREEN, GREY))
+    with mpl.rc_context(
+        # The salt and the missing date make the bytes the same each time; text as paths looks the same everywhere.
+        {"svg.hashsalt": "gradient-lab", "svg.fonttype": "path", "font.size": 11, "axes.prop_cycle": colours}
+    ):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        for number, plot in enumerate(plots, start=1):
+            axes = figure.add_subplot(1, len(plots), number)
+            axes.spines[["top", "right"]].set_visible(False)
+            plot(axes)
+            for axis in (axes.xaxis, axes.yaxis):
+                if axis.get_scale() == "log":  # matplotlib's own labels are formulas, which take 0.4 s to set
+                    axis.set_major_formatter(lambda value, _: _power_of_ten(value))
+                    axis.set_minor_formatter("")
         out = io.StringIO()
         figure.savefig(out, format="svg", metadata={"Date": None})
-        canvas.svg = out.getvalue()
+    return out.getvalue()
 
 
 def draw_tangent(f: Callable[[float], float], slope: float, at: float, *, name: str) -> str | None:
     """Draw a curve and the line that touches it. slope: the gradient of f at ``at``. name: what f is called."""
     reach = max(2.0, 1.25 * abs(at))
     xs = [at + reach * (i / 100 - 1) for i in range(201)]
-    with _canvas(f"The gradient is the slope of the tangent: {slope:.6g} at x = {at:.6g}", "x", name) as canvas:
-        if (axes := canvas.axes) is not None:
-            axes.plot(xs, [f(x) for x in xs], color=BLUE, linewidth=2.2, label=name)
-            near = [x for x in xs if abs(x - at) <= reach / 2]
-            line = [f(at) + slope * (x - at) for x in near]
-            axes.plot(near, line, color=ORANGE, linewidth=2, label=f"tangent, slope {slope:.6g}")
-            axes.plot([at], [f(at)], "o", color=ORANGE, markersize=8)
-            axes.legend(frameon=False)
-    return canvas.svg
+    near = [x for x in xs if abs(x - at) <= reach / 2]
+
+    def plot(axes: Axes) -> None:
+        title = f"The gradient is the slope of the tangent: {slope:.6g} at x = {at:.6g}"
+        axes.set(title=title, xlabel="x", ylabel=name)
+        axes.plot(xs, [f(x) for x in xs], color=BLUE, linewidth=2.2, label=name)
+        line = [f(at) + slope * (x - at) for x in near]
+        axes.plot(near, line, color=ORANGE, linewidth=2, label=f"tangent, slope {slope:.6g}")
+        axes.plot([at], [f(at)], "o", color=ORANGE, markersize=8)
+        axes.legend(frameon=False)
+
+    return draw(plot)
 
 
 def draw_convergence(steps: Sequence[float], errors: Sequence[float]) -> str | None:
     """Draw the error of a finite difference over its step, both on logarithmic axes; an error of 0 has no point."""
-    title = "How near a finite difference comes to the gradient"
-    with _canvas(title, "step h", "|finite difference − gradient|") as canvas:
-        if (axes := canvas.axes) is not None:
-            axes.loglog(steps, [e or None for e in errors], "o-", color=BLUE, linewidth=2, label="measured")
-            axes.loglog(steps, steps, "--", color=GREY, label="h, the error of the formula")
-            axes.invert_xaxis()
-            for axis in (axes.xaxis, axes.yaxis):  # matplotlib's own labels are formulas, which take 0.4 s to set
-                axis.set_major_formatter(lambda value, _: _power_of_ten(value))
-                axis.set_minor_formatter("")
-            axes.legend(frameon=False)
-    return canvas.svg
+
+    def plot(axes: Axes) -> None:
+        title = "How near a finite difference comes to the gradient"
+        axes.set(title=title, xlabel="step h", ylabel="|finite difference − gradient|")
+        axes.loglog(steps, [e or None for e in errors], "o-", color=BLUE, linewidth=2, label="measured")
+        axes.loglog(steps, steps, "--", color=GREY, label="h, the error of the formula")
+        axes.invert_xaxis()
+        axes.legend(frameon=False)
+
+    return draw(plot)
 
 
 def _power_of_ten(value: float) -> str:
@@ -174,17 +178,19 @@ def draw_bars(bars: Sequence[tuple[str, Sequence[tuple[str, float]]]], *, title:
     """Draw stacked bars. bars: (name, its parts), a part being (what it is, its height)."""
     kinds = list(dict.fromkeys(kind for _, parts in bars for kind, _ in parts))
     colours = dict(zip(kinds, (BLUE, ORANGE, GREEN, GREY), strict=False))
-    with _canvas(title, "", y_label) as canvas:
-        if (axes := canvas.axes) is not None:
-            for i, (_, parts) in enumerate(bars):
-                _stack(axes, i, parts, colours)
-            axes.set_xticks(range(len(bars)), [name for name, _ in bars])
-            axes.axhline(0, color=GREY, linewidth=0.8)
-            axes.set_xlim(-0.6, len(bars) - 0.2)
-            if not any(height for _, parts in bars for _, height in parts):
-                axes.set_ylim(-1, 1)  # of its own accord matplotlib would magnify nothing
-            axes.legend([_patch(colours[k]) for k in kinds], kinds, frameon=False)
-    return canvas.svg
+
+    def plot(axes: Axes) -> None:
+        axes.set(title=title, ylabel=y_label)
+        for i, (_, parts) in enumerate(bars):
+            _stack(axes, i, parts, colours)
+        axes.set_xticks(range(len(bars)), [name for name, _ in bars])
+        axes.axhline(0, color=GREY, linewidth=0.8)
+        axes.set_xlim(-0.6, len(bars) - 0.2)
+        if not any(height for _, parts in bars for _, height in parts):
+            axes.set_ylim(-1, 1)  # of its own accord matplotlib would magnify nothing
+        axes.legend([_patch(colours[k]) for k in kinds], kinds, frameon=False)
+
+    return draw(plot)
 
 
 def _stack(axes: Axes, position: int, parts: Sequence[tuple[str, float]], colours: dict[str, str]) -> None:

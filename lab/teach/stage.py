@@ -93,18 +93,34 @@ def _in_kernel() -> bool:
 def check_gradient(
     name: str, gradient: Tensor | None, reference: Tensor | float, *, scale: Tensor | float | None = None
 ) -> Comparison:
-    """Show a gradient beside its reference, and record it.
+    """Show a gradient beside its closed form, and record it.
 
     name: what it is and its closed form, such as ``dy/dx = 2x``. gradient: (...). reference: (...) or a number.
     scale: see lab.compare.compare. Raises: LabError where there is no gradient, or it misses its reference.
     """
     if gradient is None:
         raise LabError(f"{name}: there is no gradient.", "Expected a tensor.", "Call backward() on a result first.")
-    comparison = compare(gradient, reference, name=name, scale=scale)
+    return check_value(name, gradient, reference, scale=scale, words=("autograd", "exact"))
+
+
+def check_value(
+    name: str,
+    value: Tensor,
+    reference: Tensor | float,
+    *,
+    scale: Tensor | float | None = None,
+    words: tuple[str, str] = ("found", "exact"),
+) -> Comparison:
+    """Show a value beside its reference, and record it.
+
+    name: what it is. value: (...). reference: (...) or a number. scale: see lab.compare.compare. words: where the
+    value comes from, and where the reference does. Raises: LabError where the value misses its reference.
+    """
+    comparison = compare(value, reference, name=name, scale=scale)
     stage = current_stage()
     finding = comparison.to_json()
     stage.record.comparisons.append(finding)
-    stage.line(comparison_line(comparison), {"comparisons": [finding]}, verdict=comparison.verdict)
+    stage.line(comparison_line(comparison, words), {"comparisons": [finding]}, verdict=comparison.verdict)
     if comparison.verdict is Verdict.FAIL:
         raise LabError(
             f"{name} misses its reference by {comparison.max_ulps:.3g} ulp.",
@@ -159,13 +175,16 @@ def mark(verdict: Verdict) -> str:
     return {Verdict.PASS: "✓", Verdict.WARN: "!", Verdict.FAIL: "✗"}[verdict]
 
 
-def comparison_line(comparison: Comparison) -> str:
-    """Return a comparison as one line, of at most 80 columns for a scalar whose name has at most 20."""
+def comparison_line(comparison: Comparison, words: tuple[str, str] = ("autograd", "exact")) -> str:
+    """Return a comparison as one line, of at most 80 columns for a scalar whose name has at most 20.
+
+    words: where the value comes from, and where the reference does, of at most 14 letters together.
+    """
     digits = _DIGITS[comparison.dtype]
     value, reference = _show(comparison.value, digits), _show(comparison.reference, digits)
     return (
-        f"  {mark(comparison.verdict)} {comparison.name:<20} autograd {value:<13} "
-        f"exact {reference:<13} {comparison.max_ulps:.2g} ulp"
+        f"  {mark(comparison.verdict)} {comparison.name:<20} {words[0]} {value:<13} "
+        f"{words[1]} {reference:<13} {comparison.max_ulps:.2g} ulp"
     )
 
 
