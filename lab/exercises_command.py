@@ -40,7 +40,12 @@ def _say_isolation(session: Session) -> None:
 def _again(session: Session, exercise: Exercise, seed: int) -> str:
     under = session.judge.conditions
     options = ["--dtype", under.dtype, "--device", under.device, "--seed", str(seed)]
-    return f"{typed()} {shlex.join(['exercises', 'check', exercise.id.partition('_')[0], *options])}"
+    return f"{typed()} {shlex.join(['exercises', 'check', *_named(exercise), *options])}"
+
+
+def _named(exercise: Exercise) -> list[str]:
+    """Return the words that name an exercise to a command; exercises are numbered within their lesson."""
+    return [exercise.number, "--lesson", exercise.lesson.partition("_")[0]]
 
 
 def _explain(session: Session, judgement: Judgement, console: Any) -> None:
@@ -228,10 +233,11 @@ def solution(
         found = session.find(exercise)
         progress = session.progress(found)
         if not (progress.solved or progress.gave_up or give_up):
+            named = shlex.join(_named(found))
             raise UsageError(
                 f"{found.title} is not solved yet.",
                 "Expected an answer that was accepted, or that you give up.",
-                f"Type 'lab exercises hint {exercise}', or 'lab exercises solution {exercise} --give-up'.",
+                f"Type 'lab exercises hint {named}', or 'lab exercises solution {named} --give-up'.",
             )
         if not progress.solved and not progress.gave_up:
             session.note(found, "gave up")

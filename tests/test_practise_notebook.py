@@ -73,3 +73,16 @@ def test_without_a_workspace_the_notebook_remembers_what_it_solved(monkeypatch):
         solution("ex01")
     check("1", two_partials)
     assert "z.backward()" in solution("ex01")
+
+
+def test_an_exercise_is_named_within_its_lesson(workspace):
+    assert [str(hint(f"{lesson}/ex01", 1)).partition(",")[0] for lesson in ("05", "06", "06_linear_regression")] == [
+        "Two partials",
+        "Heights and weights",
+        "Heights and weights",
+    ]
+    assert hint("ex01", 1) == hint("05/ex01", 1)
+    with pytest.raises(UsageError, match="There is no exercise 'ex26'"):
+        hint("06/ex26")
+    with pytest.raises(UsageError, match="There is no lesson '07'"):
+        hint("07/ex01")

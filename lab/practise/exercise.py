@@ -42,6 +42,11 @@ class Exercise:
         return self.path.stem
 
     @property
+    def number(self) -> str:
+        """Its number in its lesson: ``ex01``."""
+        return self.path.stem.partition("_")[0]
+
+    @property
     def function(self) -> str:
         """The name of the function that the learner writes: ``two_partials``."""
         return self.path.stem.partition("_")[2]

@@ -1,4 +1,6 @@
-"""The exercises in a notebook: ``check("ex01", two_partials)``, ``hint("ex01")``, ``solution("ex01")``.
+"""The exercises in a notebook: ``check("ex01", two_partials)``, ``hint("06/ex01")``, ``solution("06/ex01")``.
+
+Exercises are numbered within their lesson. Without one, the first lesson that has that number is meant.
 
 Where LAB_WORKSPACE names a workspace, as `make jupyter` does, progress is kept there, with that of the terminal.
 """
@@ -15,7 +17,7 @@ from lab.errors import LabError, UsageError
 from lab.lessons import LESSONS
 from lab.practise.conclude import Observed, conclude
 from lab.practise.conditions import Conditions
-from lab.practise.discover import discover_exercises, find_exercise, is_named, read_exercise
+from lab.practise.discover import find_exercise, is_named, read_exercise
 from lab.practise.exercise import Exercise
 from lab.practise.hints import hint_steps
 from lab.practise.judgement import Judgement
@@ -117,6 +119,13 @@ def _text(function: Attempt) -> str:
 
 def _find(exercise_id: str) -> Exercise:
     """Only files of that name are read, so that a broken exercise elsewhere is no concern of this one."""
-    named = [path for path in sorted(LESSONS.glob("*/exercises/*.py")) if is_named(exercise_id, path.stem)]
-    exercises = [read_exercise(path) for path in named] or [e for f in LESSONS.iterdir() for e in discover_exercises(f)]
-    return find_exercise(exercise_id, exercises)
+    lesson, _, name = exercise_id.rpartition("/")
+    paths = sorted(LESSONS.glob(f"{lesson}*/exercises/*.py"))
+    if not paths:
+        raise UsageError(
+            f"There is no lesson {lesson!r} with exercises.",
+            f"Lessons: {', '.join(sorted({path.parts[-3] for path in LESSONS.glob('*/exercises/*.py')}))}.",
+            f"Write its name or its number, a slash, and {name!r}.",
+        )
+    named = [read_exercise(path) for path in paths if is_named(name, path.stem)]
+    return find_exercise(name, named or map(read_exercise, paths))

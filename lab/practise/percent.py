@@ -15,7 +15,8 @@ _HEAD = """\
 #
 # Replace `raise NotImplementedError` in a cell, run it, then run the cell
 # below it: it judges what you wrote on random numbers. Stuck? Type
-# `hint("ex01")` in a new cell; once it is solved, `solution("ex01")`.
+# `hint("{lesson}/ex01")` in a new cell; once it is solved,
+# `solution("{lesson}/ex01")`.
 
 # %% tags=["parameters"]
 solutions: bool = False  # judge the reference solutions in place of your cells
