@@ -19,8 +19,8 @@ added: dict[str, str] = {}
 
 # numpy first: its pool, which is ready for a fork, is what threads are counted against. The others are what ipykernel
 # and matplotlib import late: at a kernel's start, at the first figure. What gradcheck imports late, sympy above all,
-# takes 0.4 s and is imported while nobody asks.
-IDLE = ("torch._subclasses.schema_check_mode", "torch.fx.experimental.symbolic_shapes")
+# takes 0.4 s, and what the first optimizer does, torch._dynamo, 2 s: these are imported while nobody asks.
+IDLE = ("torch._subclasses.schema_check_mode", "torch.fx.experimental.symbolic_shapes", "torch._dynamo")
 _FIRST = ("numpy",)
 _NEEDED = ("torch", "ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell", "zmq.eventloop.zmqstream")
 _LATE = (

@@ -1,0 +1,463 @@
+"""Gradient clipping.
+
+One bad batch can bring a gradient a thousand times as long as the others, and
+a single step along it throws the weights far away. Clipping by the norm takes
+that step in the same direction, but no further than a limit. The norm before
+clipping is worth a line in the log: it shows how often the limit was needed.
+"""
+
+# A type checker cannot see that .grad is not None after backward(), and holds
+# a float to the power of 0.5 for anything.
+# mypy: disable-error-code="no-any-return,index,misc"
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lab.practise import (
+    AnswerError,
+    Attempt,
+    Check,
+    Input,
+    Mistake,
+    Trial,
+    Value,
+    Values,
+    describe,
+    read_number,
+    read_value,
+)
+
+
+def clip_gradients(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss: Callable[[nn.Module], Tensor],
+    limit: float,
+) -> float | Tensor:
+    """Take one training step with clipped gradients; return their norm.
+
+    loss(model) is a scalar tensor. Clear the gradients, which hold what the
+    last step has left; go backward through the loss; clip; and call
+    optimizer.step() once. The gradients of all parameters count as one long
+    vector. Where its norm, the root of the sum of all squares, is above
+    limit, every gradient is multiplied by one and the same number, so that
+    the norm becomes limit. Otherwise they stay as they are.
+
+    Return the norm as it was before clipping, as a float or a scalar tensor.
+    One parameter has no part in the loss; after clearing and backward() its
+    .grad may be None. What .grad holds after the step is left to you.
+
+    The gradients 12, [6, -6] and [[6, -6, 6], [2, -6, 6]] have the norm 20.
+    With limit 5 each entry is divided by 4, with limit 32 they stay as they
+    are, and 20 is returned both times. While you are judged, what is
+    differentiated through the loss is multiplied by a secret number.
+    """
+    optimizer.zero_grad()
+    loss(model).backward()
+    norm = nn.utils.clip_grad_norm_(model.parameters(), limit)
+    optimizer.step()
+    return norm
+
+
+HINTS = (
+    "When is the gradient there that the step is going to use, and how long "
+    "is it if all parameters are taken together?",
+    "Look up torch.nn.utils.clip_grad_norm_: which tensors it wants, what it "
+    "changes in place and what it returns.",
+    "after backward(), before step(): norm = nn.utils.____(model.____(), …)",
+)
+
+# What all of these functions are given.
+_Loss = Callable[[nn.Module], Tensor]
+_Optimizer = torch.optim.Optimizer
+
+
+def each_on_its_own(
+    model: nn.Module, optimizer: _Optimizer, loss: _Loss, limit: float
+) -> float:
+    """You clipped each parameter by its own norm: at the step, scale.grad was
+    {got[scale.grad]} and not {want[scale.grad]}.
+
+    Then a long gradient of one parameter becomes as short as that of another,
+    and the step points in another direction. One norm of all of them, one
+    number to multiply all of them by.
+    """
+    optimizer.zero_grad()
+    loss(model).backward()
+    squares = 0.0
+    for parameter in model.parameters():
+        squares += float(nn.utils.clip_grad_norm_(parameter, limit)) ** 2
+    optimizer.step()
+    return squares**0.5
+
+
+def by_value(
+    model: nn.Module, optimizer: _Optimizer, loss: _Loss, limit: float
+) -> float:
+    """You clipped each entry to the range from -{limit} to {limit}: bias.grad
+    was {got[bias.grad]} and not {want[bias.grad]}.
+
+    That is clipping by value, and it bends the direction: long entries are
+    cut, short ones stay. Clipping by the norm multiplies all by one number.
+    """
+    optimizer.zero_grad()
+    loss(model).backward()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    squares = sum(float((gradient**2).sum()) for gradient in gradients)
+    nn.utils.clip_grad_value_(model.parameters(), limit)
+    optimizer.step()
+    return squares**0.5
+
+
+def after_the_step(
+    model: nn.Module, optimizer: _Optimizer, loss: _Loss, limit: float
+) -> Tensor:
+    """The norm is right, {got[norm]}, but the step went along the whole
+    gradient: scale.grad was {got[scale.grad]} then, and not
+    {want[scale.grad]}.
+
+    Unless nothing was clipped at all, it was clipped after the step, when the
+    weights had moved. Clipping has to change .grad before step() reads it.
+    """
+    optimizer.zero_grad()
+    loss(model).backward()
+    optimizer.step()
+    return nn.utils.clip_grad_norm_(model.parameters(), limit)
+
+
+def before_backward(
+    model: nn.Module, optimizer: _Optimizer, loss: _Loss, limit: float
+) -> Tensor:
+    """You got a norm of {got[norm]}: when it was computed the gradients had
+    been cleared, and backward() had not yet brought new ones.
+
+    So nothing was clipped, and the step went along the whole gradient.
+    """
+    optimizer.zero_grad()
+    norm = nn.utils.clip_grad_norm_(model.parameters(), limit)
+    loss(model).backward()
+    optimizer.step()
+    return norm
+
+
+def before_clearing(
+    model: nn.Module, optimizer: _Optimizer, loss: _Loss, limit: float
+) -> Tensor:
+    """The norm {got[norm]} is that of the gradients that the last step had
+    left, each entry {before}. They were clipped, and then cleared.
+
+    The new gradients come with backward(), and those the step used whole.
+    """
+    norm = nn.utils.clip_grad_norm_(model.parameters(), limit)
+    optimizer.zero_grad()
+    loss(model).backward()
+    optimizer.step()
+    return norm
+
+
+def cleared_too_early(
+    model: nn.Module, optimizer: _Optimizer, loss: _Loss, limit: float
+) -> Tensor:
+    """You got a norm of {got[norm]}, and no parameter moved: the gradients
+    were cleared between backward() and the clipping.
+
+    What is to be cleared is what the last step has left. Clear it before
+    backward() brings the new ones.
+    """
+    loss(model).backward()
+    optimizer.zero_grad()
+    norm = nn.utils.clip_grad_norm_(model.parameters(), limit)
+    optimizer.step()
+    return norm
+
+
+def never_cleared(
+    model: nn.Module, optimizer: _Optimizer, loss: _Loss, limit: float
+) -> Tensor:
+    """The norm is {got[norm]} and not {want[norm]}: it is that of a sum. Each
+    entry held {before} from the last step, and backward() added to it.
+
+    Clear the gradients first. Even the parameter that has no part in the loss
+    was moved.
+    """
+    loss(model).backward()
+    norm = nn.utils.clip_grad_norm_(model.parameters(), limit)
+    optimizer.step()
+    return norm
+
+
+def scaled_up(
+    model: nn.Module, optimizer: _Optimizer, loss: _Loss, limit: float
+) -> Tensor:
+    """With limit {loose} nothing was to be clipped, for the norm is
+    {want[norm]}. But scale.grad became {got[scale.grad below the limit]}
+    where it should have stayed {want[scale.grad below the limit]}.
+
+    You multiplied by limit / norm always, and that is above 1 for a short
+    gradient. Then a step near the minimum jumps away from it.
+    """
+    optimizer.zero_grad()
+    loss(model).backward()
+    norm = nn.utils.get_total_norm(
+        [p.grad for p in model.parameters() if p.grad is not None]
+    )
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            parameter.grad *= limit / norm
+    optimizer.step()
+    return norm
+
+
+def sum_of_norms(
+    model: nn.Module, optimizer: _Optimizer, loss: _Loss, limit: float
+) -> Tensor:
+    """You got {got[norm]}, the sum of the norms of the parameters. The norm
+    of all of them together is {want[norm]}.
+
+    Lengths at right angles do not add up: 3 and 4 make 5 and not 7. Their
+    squares do. By your sum the gradients were clipped too much.
+    """
+    optimizer.zero_grad()
+    loss(model).backward()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    norm = torch.stack([gradient.norm() for gradient in gradients]).sum()
+    for gradient in gradients:
+        gradient *= (limit / norm).clamp(max=1)
+    optimizer.step()
+    return norm
+
+
+def without_the_root(
+    model: nn.Module, optimizer: _Optimizer, loss: _Loss, limit: float
+) -> Tensor:
+    """You got {got[norm]}, the sum of all squares. The norm is its root,
+    {want[norm]}.
+
+    The limit is a length, not a square: compared with the sum of squares,
+    gradients are clipped far too often and far too much.
+    """
+    optimizer.zero_grad()
+    loss(model).backward()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    norm = torch.stack([(gradient**2).sum() for gradient in gradients]).sum()
+    for gradient in gradients:
+        gradient *= (limit / norm).clamp(max=1)
+    optimizer.step()
+    return norm
+
+
+def norm_after_clipping(
+    model: nn.Module, optimizer: _Optimizer, loss: _Loss, limit: float
+) -> Tensor:
+    """The step is right, but {got[norm]} is the norm after clipping, the
+    limit itself. Before, it was {want[norm]}.
+
+    In a log the norm after clipping never tells that anything was clipped.
+    clip_grad_norm_() returns the one from before.
+    """
+    optimizer.zero_grad()
+    loss(model).backward()
+    nn.utils.clip_grad_norm_(model.parameters(), limit)
+    optimizer.step()
+    return nn.utils.get_total_norm(
+        [p.grad for p in model.parameters() if p.grad is not None]
+    )
+
+
+def weights_clipped(
+    model: nn.Module, optimizer: _Optimizer, loss: _Loss, limit: float
+) -> Tensor:
+    """scale is {got[scale]} after the step and should be {want[scale]}: you
+    measured and shortened the weights, and it is the gradients that are to be
+    clipped.
+
+    A parameter holds the weight; what backward() brings is in its .grad.
+    """
+    optimizer.zero_grad()
+    loss(model).backward()
+    weights = list(model.parameters())
+    with torch.no_grad():
+        norm = torch.stack([weight.norm() for weight in weights]).norm()
+        for weight in weights:
+            weight *= (limit / norm).clamp(max=1)
+    optimizer.step()
+    return norm
+
+
+def what_clipping_returns(scale: Tensor) -> Tensor:
+    """The norm before clipping: the gradient of scale² is 2 · scale. After
+    clipping the norm is 1, and nobody returns that.
+    """
+    (scale**2).backward()
+    return nn.utils.clip_grad_norm_([scale], 1.0)
+
+
+def ratio_after_clipping(bias: Tensor) -> Tensor:
+    """It is the ratio of the two entries before: both were multiplied by the
+    same number, so the direction stays. Clipping by value would have made
+    both of them 1.
+    """
+    weights = torch.ones(2, requires_grad=True)
+    (weights * bias.detach()).sum().backward()
+    nn.utils.clip_grad_norm_([weights], 1.0)
+    return weights.grad[0] / weights.grad[1]
+
+
+_NAMES = ("weight", "bias", "scale")  # the parameters that the loss uses
+
+
+def draw(rng: random.Random) -> dict[str, Input]:
+    """Every norm is above 3 whatever the factor, every limit below that, and
+    what is loose above any norm.
+    """
+
+    def slope() -> float:
+        return rng.choice((-1.0, 1.0)) * rng.randrange(5, 13)
+
+    def start() -> float:
+        return rng.randrange(4, 17) / 4
+
+    return {
+        "d_weight": [[slope() for _ in range(3)] for _ in range(2)],
+        "d_bias": [slope() for _ in range(2)],
+        "d_scale": slope(),
+        "weight": [[start() for _ in range(3)] for _ in range(2)],
+        "bias": [float(entry) for entry in rng.sample((1, 2, 4), 2)],
+        "scale": start(),
+        "spare": [start() for _ in range(2)],
+        "before": rng.choice((2.0, 3.0, 4.0)),
+        "lr": rng.choice((1 / 16, 1 / 8)),
+        "limit": rng.choice((1.0, 1.5, 2.0)),
+        "loose": 256.0,
+    }
+
+
+def observe(attempt: Attempt, trial: Trial) -> Values:
+    """A step with gradients above the limit, and one with the same below."""
+    limit, loose = trial.inputs["limit"], trial.inputs["loose"]
+    above = _step(attempt, trial, limit)
+    below = _step(attempt, trial, loose).items()
+    return above | {f"{name} below the limit": value for name, value in below}
+
+
+def _step(attempt: Attempt, trial: Trial, limit: float) -> dict[str, Value]:
+    """A hook of the optimizer notes the gradients that it stepped along."""
+    model = nn.Module()
+    for name in (*_NAMES, "spare"):
+        model.register_parameter(name, nn.Parameter(trial.tensor(name)))
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, trial.inputs["before"])
+    optimizer = torch.optim.SGD(model.parameters(), lr=trial.inputs["lr"])
+    used: list[dict[str, Value]] = []
+
+    def watch(*_: object) -> None:
+        named = {name: model.get_parameter(name) for name in _NAMES}
+        used.append({f"{n}.grad": _gradient(p) for n, p in named.items()})
+
+    def loss(model: nn.Module) -> Tensor:
+        terms = [
+            (trial.tensor(f"d_{name}") * model.get_parameter(name)).sum()
+            for name in _NAMES
+        ]
+        return trial.secret(torch.stack(terms).sum())
+
+    # Behind the step: a closure or a hook may clip in the course of it.
+    optimizer.register_step_post_hook(watch)
+    norm = read_number(result := attempt(model, optimizer, loss, limit))
+    if not isinstance(norm, float):
+        forgotten = " Is there a return?" if result is None else ""
+        found = describe(result)
+        raise AnswerError(f"It returned {found}.{forgotten} Expected a norm.")
+    if not used:
+        raise AnswerError("It did not call optimizer.step(). Expected one.")
+    parameters = model.named_parameters()
+    return {
+        "norm": norm,
+        **used[0],
+        **{name: read_value(tensor.detach()) for name, tensor in parameters},
+        "steps": float(len(used)),
+    }
+
+
+def _gradient(parameter: Tensor) -> Value:
+    """Return the gradient; none is as good as zeros for the step."""
+    gradient = parameter.grad
+    return read_value(
+        torch.zeros_like(parameter) if gradient is None else gradient
+    )
+
+
+def expected(trial: Trial) -> Values:
+    limit, loose = trial.inputs["limit"], trial.inputs["loose"]
+    above, below = _expected(trial, limit), _expected(trial, loose).items()
+    return above | {f"{name} below the limit": value for name, value in below}
+
+
+def _expected(trial: Trial, limit: float) -> dict[str, Value]:
+    """A gradient is the secret factor times the d_… of its parameter."""
+    of = trial.inputs
+    entries = [*of["d_weight"][0], *of["d_weight"][1], *of["d_bias"]]
+    squares = sum(entry**2 for entry in (*entries, of["d_scale"]))
+    norm = abs(trial.factor) * squares**0.5
+    ratio = trial.factor * min(1.0, limit / norm)
+    values: dict[str, Value] = {"norm": norm}
+    for name in _NAMES:
+        values[f"{name}.grad"] = _add(0, of[f"d_{name}"], ratio)
+        values[name] = _add(of[name], of[f"d_{name}"], -of["lr"] * ratio)
+    return values | {"spare": of["spare"], "steps": 1.0}
+
+
+def _add(start: Any, slope: Any, ratio: float) -> Any:
+    """Return start + ratio · slope, both numbers or lists of the same shape,
+    or start 0.
+    """
+    if not isinstance(slope, list):
+        return start + ratio * slope
+    starts = start or [0] * len(slope)
+    return [_add(s, d, ratio) for s, d in zip(starts, slope, strict=True)]
+
+
+CHECK = Check(
+    solution=clip_gradients,
+    first={
+        "d_weight": [[6.0, -6.0, 6.0], [2.0, -6.0, 6.0]],
+        "d_bias": [6.0, -6.0],
+        "d_scale": 12.0,
+        "weight": [[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]],
+        "bias": [4.0, 2.0],
+        "scale": 3.0,
+        "spare": [1.0, 2.0],
+        "before": 2.0,
+        "lr": 0.0625,
+        "limit": 5.0,
+        "loose": 32.0,
+    },
+    draw=draw,
+    observe=observe,
+    expected=expected,
+    mistakes=(
+        Mistake(each_on_its_own, hint=1),
+        Mistake(by_value, hint=2),
+        Mistake(after_the_step, hint=1),
+        Mistake(before_backward, hint=1),
+        Mistake(before_clearing, hint=1),
+        Mistake(cleared_too_early, hint=1),
+        Mistake(never_cleared, hint=3),
+        Mistake(scaled_up, hint=2),
+        Mistake(sum_of_norms, hint=1),
+        Mistake(without_the_root, hint=2),
+        Mistake(norm_after_clipping, hint=2),
+        Mistake(weights_clipped, hint=3),
+    ),
+    # Not float64: clip_grad_norm_ divides by the norm + 1e-6, a formula that
+    # is written out need not. Both are right, and only there do they differ
+    # by more than rounding: 1e-6 of a norm above 3 is 6 u of float32.
+    dtypes=("float32", "bfloat16", "float16"),
+    predictions=(what_clipping_returns, ratio_after_clipping),
+)

@@ -1,0 +1,682 @@
+# %% tags=["script"]
+# `python lesson.py` shows the whole lesson, prose and results in turn, with
+# torch alone. The notebook and `make lesson LESSON=06` run the other cells.
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+from lab.teach.perform import run_as_script
+
+run_as_script(__file__)
+
+# %% [markdown]
+# # Lesson 06: Building and Training a Linear Regression Model
+#
+# How long will the trip take? From trips that were timed we look for the line
+# time = w · distance + b that fits them best. Nobody types w and b: the
+# gradients of lesson 05 find them, step by step, and that is all that
+# training is.
+#
+# The line is fitted twice, first with nothing but lesson 05, then with the
+# parts that PyTorch has for it. After that comes what a model of two
+# parameters lets us do and a large one does not: compare training with the
+# exact answer, and say beforehand which learning rate is too large.
+#
+# `check_value` compares a number with its reference. `check_gradient`,
+# `claim` and `picture` are those of lesson 05.
+
+# %% tags=["parameters"]
+lr: float = 0.1  # learning rate, in [0.0001, 1]
+epochs: int = 1000  # how often all trips are gone through, in [1, 10000]
+samples: int = 20  # trips that were timed, in [5, 1000]
+noise: float = 0.5  # their scatter in minutes, in [0, 2]
+optimizer: str = "sgd"  # of part 7, one of sgd, momentum, adam
+device: str = "auto"  # auto, or a name that `lab doctor` shows
+dtype: str = "float32"  # one of float64, float32, bfloat16, float16
+seed: int = 0  # of the trips, in [0, 1000000]
+
+# %%
+import math
+from fractions import Fraction
+from itertools import accumulate
+
+import torch
+from torch import nn
+
+from lab.compare import compare
+from lab.device import check_dtype, resolve_device
+from lab.teach.show import (
+    check_gradient,
+    check_value,
+    claim,
+    draw,
+    picture,
+)
+
+torch_device = resolve_device(device)
+where = {"device": torch_device, "dtype": check_dtype(torch_device, dtype)}
+print(f"{dtype} on {torch_device}, seed {seed}, torch {torch.__version__}")
+
+# %% [markdown]
+# ## 1. The data: distance and time
+#
+# A trip takes 5 minutes a kilometre and 2 minutes at the door, and then
+# chance adds its part. The trips are drawn at random, so we know the line
+# behind them. The model does not: all that it sees is x, the distances, and
+# y, the times.
+
+# %%
+# Drawn on the CPU, so that every device gets the same numbers.
+generator = torch.Generator().manual_seed(seed)
+draws = {"generator": generator, "dtype": torch.float64}
+
+
+def draw_trips(number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    distance = 1 + 3 * torch.rand(number, **draws)
+    # The sum of three draws is nearly normal, and the same on every CPU.
+    chance = 2 * (torch.rand(3, number, **draws) - 0.5).sum(0)
+    time = 5 * distance + 2 + noise * chance
+    return distance.to(**where), time.to(**where)
+
+
+x, y = draw_trips(samples)
+
+print("  distance   time")
+for distance, time in zip(x[:4].tolist(), y[:4].tolist(), strict=True):
+    print(f"  {distance:>5.2f} km {time:>6.2f} min")
+print(f"  ... {samples} trips in all")
+
+# %% [markdown]
+# ## 2. The model, its loss and the gradients
+#
+# The **model** predicts ŷ = w·x + b. Its **parameters** w and b are leaves
+# that track. The **loss** says in one number how wrong it is: the mean of the
+# squared errors, L = 1/N · Σ (w·xᵢ + b - yᵢ)². One `backward()` brings both
+# partial derivatives, and here we know them in closed form:
+#
+# * ∂L/∂w = 2/N · Σ (w·xᵢ + b - yᵢ) · xᵢ
+# * ∂L/∂b = 2/N · Σ (w·xᵢ + b - yᵢ)
+#
+# The exact ones below are computed in fractions, without any rounding.
+
+
+# %%
+def loss_at(w: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return ((w * x + b - y) ** 2).mean()
+
+
+def parameters_at(*values: float) -> list[torch.Tensor]:
+    return [torch.tensor(v, **where, requires_grad=True) for v in values]
+
+
+X = [Fraction(value) for value in x.tolist()]  # as the dtype holds them
+Y = [Fraction(value) for value in y.tolist()]
+
+
+def exact_gradients(w: torch.Tensor, b: torch.Tensor) -> list[float]:
+    W, B = Fraction(w.item()), Fraction(b.item())
+    errors = [W * xi + B - yi for xi, yi in zip(X, Y, strict=True)]
+    by_w = sum(e * xi for e, xi in zip(errors, X, strict=True))
+    return [float(2 * by_w / samples), float(2 * sum(errors) / samples)]
+
+
+def terms(w: float, b: float) -> list[float]:
+    """What a gradient is the sum of, without its signs."""
+    sizes = [abs(w) * xi + abs(b) + yi for xi, yi in zip(X, Y, strict=True)]
+    by_w = sum(size * xi for size, xi in zip(sizes, X, strict=True))
+    return [float(2 * by_w / samples), float(2 * sum(sizes) / samples)]
+
+
+w, b = parameters_at(0.0, 0.0)
+loss_at(w, b).backward()
+exact, scale = exact_gradients(w, b), terms(0.0, 0.0)
+print("at w = 0, b = 0:")
+check_gradient("∂L/∂w", w.grad, exact[0], scale=scale[0])
+check_gradient("∂L/∂b", b.grad, exact[1], scale=scale[1])
+claim("both are negative: w and b have to grow", w.grad < 0 and b.grad < 0)
+
+# %% [markdown]
+# ## 3. Training by hand
+#
+# The gradient points uphill, so a **step** goes the other way, as far as the
+# **learning rate** lr says. Four things in turn, and again and again. This
+# loop trains every network there is:
+#
+# 1. **predict**: what does the model say now?
+# 2. **loss**: how wrong is that?
+# 3. **backward**: which way does the loss grow?
+# 4. **step**: go a little the other way, unrecorded, and clear the gradients.
+#
+# Once through all of the data is an **epoch**.
+
+# %%
+w, b = parameters_at(0.0, 0.0)
+path, losses = [(w.item(), b.item())], []
+for _ in range(epochs):
+    prediction = w * x + b  # predict
+    loss = ((prediction - y) ** 2).mean()  # loss
+    loss.backward()  # backward
+    with torch.no_grad():  # step
+        w.sub_(w.grad, alpha=lr)  # w -= lr * w.grad, rounded once
+        b.sub_(b.grad, alpha=lr)
+    w.grad.zero_()
+    b.grad.zero_()
+    losses.append(loss.item())
+    path.append((w.item(), b.item()))
+
+# Beyond this the numbers run away, and nothing is left to compare.
+tame = all(abs(value) < 1e4 for point in path for value in point)
+print("  epoch        loss         w         b")
+for k in (k for k in (0, 1, 2, 10, 100, 1000) if k < epochs):
+    print(
+        f"  {k:>5} {losses[k]:>11.5g} {path[k][0]:>9.5g} {path[k][1]:>9.5g}"
+    )
+print(f"  {epochs:>5} {'':>11} {w.item():>9.5g} {b.item():>9.5g}")
+if not tame:
+    print(f"the numbers ran away: lr = {lr:g} is too large, see part 5")
+claim("w and b are still leaves, changed in place", w.is_leaf and b.is_leaf)
+
+# %% tags=["hide-input"]
+lines = [k for k in (0, 1, 2, 10, 100) if k < epochs] + [epochs]
+lines = [k for k in lines if abs(path[k][0]) + abs(path[k][1]) < 1000]
+
+
+def plot_fit(axes) -> None:
+    axes.set(xlabel="distance x (km)", ylabel="time y (minutes)")
+    axes.set_title("The line as it learns")
+    axes.plot(x.tolist(), y.tolist(), "o", color="C3", label="trips")
+    for i, k in enumerate(lines):
+        ends = [path[k][0] * end + path[k][1] for end in (1, 4)]
+        last = k == epochs
+        axes.plot(
+            (1, 4),
+            ends,
+            color="C1" if last else "C0",
+            alpha=1 if last else 0.25 + 0.6 * i / len(lines),
+            linewidth=2.2 if last else 1.4,
+            label=f"after {k} epoch{'s' if k != 1 else ''}",
+        )
+    axes.legend(frameon=False, fontsize=9)
+
+
+def plot_loss(axes) -> None:
+    height = [v if 0 < v < 1e30 else None for v in losses]
+    axes.set(xlabel="epoch", ylabel="loss (minutes²)")
+    axes.set_title("The loss curve")
+    axes.plot(range(epochs), height, color="C0", linewidth=2)
+    axes.set_yscale("log")
+    if epochs > 50:
+        axes.set_xscale("symlog", linthresh=10)
+    axes.set_xlim(0)
+
+
+picture("fit", draw(plot_fit, plot_loss, width=11))
+
+# %% [markdown]
+# ## 4. The exact answer
+#
+# For a line we can know where training should end. At the bottom of the loss
+# both gradients are zero. That makes two linear equations for w and b, the
+# **normal equations**, and their solution is the **least-squares** line. Here
+# they are solved in fractions.
+#
+# We can even know each step. The second derivatives of L are the same
+# everywhere; together they are the **Hessian** H. A step multiplies the way
+# that is left to the solution by (1 - lr·H), so k steps multiply it k times.
+
+# %%
+mean_x, mean_xx = sum(X) / samples, sum(xi * xi for xi in X) / samples
+mean_y = sum(Y) / samples
+mean_xy = sum(xi * yi for xi, yi in zip(X, Y, strict=True)) / samples
+slope = (mean_xy - mean_x * mean_y) / (mean_xx - mean_x * mean_x)
+best = torch.tensor(
+    [float(slope), float(mean_y - slope * mean_x)], dtype=torch.float64
+)
+print(f"least squares: w = {best[0]:.8g}, b = {best[1]:.8g}")
+H = 2 * torch.tensor(
+    [[float(mean_xx), float(mean_x)], [float(mean_x), 1]],
+    dtype=torch.float64,
+)
+ones = tuple(parameters_at(1.0, 1.0))
+found = torch.autograd.functional.hessian(loss_at, ones)
+check_gradient("∂²L/∂w² = 2/N · Σ xᵢ²", found[0][0], H[0, 0])
+check_gradient("∂²L/∂w∂b = 2/N · Σ xᵢ", found[0][1], H[0, 1])
+check_gradient("∂²L/∂b² = 2", found[1][1], H[1, 1])
+
+# %% [markdown]
+# H is symmetric, so there are two perpendicular directions in which it only
+# stretches. How much it stretches is the **curvature** of the loss in that
+# direction, an eigenvalue of H, and (1 - lr · curvature)ᵏ of the way is left
+# in it after k steps.
+#
+# Rounding adds a little in every step, which the steps after it shrink as
+# well. So far, and no further, may training be from the theory.
+
+# %%
+curvatures, directions = torch.linalg.eigh(H)  # the smaller one first
+flattest, steepest = curvatures.tolist()
+
+
+def after(steps: int, start: torch.Tensor, lr: float) -> torch.Tensor:
+    """Where so many steps lead from a start, in theory."""
+    along = directions.T @ (start - best)
+    return best + directions @ ((1 - lr * curvatures) ** steps * along)
+
+
+def rounding(steps: int, lr: float, points) -> list[float]:
+    """The scale of what rounding adds up to in 1, 2, 3, ... steps."""
+    shrink = max(abs(1 - lr * flattest), abs(1 - lr * steepest))
+    together = accumulate(min(shrink**k, 1e9) for k in range(steps))
+    far = [max(abs(p[i]) for p in (*points, best.tolist())) for i in (0, 1)]
+    one_step = max(far) + lr * max(terms(*far))
+    return [one_step * sum_of_all for sum_of_all in together]
+
+
+theory = after(epochs, torch.zeros(2, dtype=torch.float64), lr)
+if tame:
+    scale = rounding(epochs, lr, path)[-1]
+    for name, value, expected in zip("wb", (w, b), theory, strict=True):
+        check_value(
+            f"{name} at epoch {epochs}",
+            value,
+            expected,
+            scale=scale,
+            words=("descent", "theory"),
+        )
+    print(
+        "to the least-squares solution:"
+        f" descent {math.dist(path[-1], best.tolist()):.2g},"
+        f" theory {math.dist(theory.tolist(), best.tolist()):.2g}"
+    )
+
+
+# %% tags=["hide-input"]
+def plot_path(points, title: str):
+    """Draw the way of w and b over the contours of the loss: ellipses."""
+    centre = best.tolist()
+    inside = [p for p in points if math.dist(p, centre) < 30]
+    reach = [
+        1.15 * max(1.0, *(abs(p[i] - centre[i]) for p in inside))
+        for i in (0, 1)
+    ]
+    turns = [
+        [math.cos(turn * math.pi / 90), math.sin(turn * math.pi / 90)]
+        for turn in range(181)
+    ]
+    circle = torch.tensor(turns, dtype=torch.float64).T
+
+    def plot(axes) -> None:
+        for k in range(-8, 15):  # each twice as high above the bottom
+            radii = (2 * 2.0**k / curvatures).sqrt()
+            ellipse = best.unsqueeze(1) + directions @ (
+                radii.unsqueeze(1) * circle
+            )
+            axes.plot(*ellipse.tolist(), color="C3", linewidth=0.5)
+        axes.plot(*zip(*inside, strict=True), "o-", color="C0", markersize=3)
+        axes.plot(*centre, "*", color="C1", markersize=13)
+        limits = [(c - r, c + r) for c, r in zip(centre, reach, strict=True)]
+        axes.set(xlim=limits[0], ylim=limits[1])
+        axes.set(title=title, xlabel="w", ylabel="b")
+
+    return plot
+
+
+picture("path", draw(plot_path(path, "The way of w and b to the bottom, ★")))
+
+# %% [markdown]
+# ## 5. How large may a step be?
+#
+# The factor 1 - lr · curvature shrinks the way that is left as long as it
+# lies between -1 and 1, in the steepest direction too. So lr has to stay
+# below **2 / the largest eigenvalue of H**. Just below it, each step jumps
+# across the bottom and lands a little nearer. Just above, every step lands a
+# little further away.
+
+# %%
+limit = 2 / steepest
+print(f"curvatures {flattest:.4g} and {steepest:.4g}: limit {limit:.4g}")
+print(f"lr = {lr:g} is {lr / limit:.3g} times the limit")
+
+
+def descend(start: torch.Tensor, lr: float, steps: int):
+    """Train by hand from a start; return where w and b were."""
+    w, b = parameters_at(*start.tolist())
+    points = [(w.item(), b.item())]
+    for _ in range(steps):
+        by_w, by_b = torch.autograd.grad(loss_at(w, b), (w, b))
+        with torch.no_grad():
+            w.sub_(by_w, alpha=lr)
+            b.sub_(by_b, alpha=lr)
+        points.append((w.item(), b.item()))
+    return points
+
+
+# Away from the solution in the steepest direction, as far as it is large.
+away = best + directions[:, 1] * best.norm()
+left = {}
+for part in (0.95, 1.05):
+    points = descend(away, part * limit, 30)
+    first, last = (math.dist(points[k], best.tolist()) for k in (0, -1))
+    left[part] = last / first
+    predicted = abs(1 - 2 * part) ** 30
+    print(f"  {part:.2f} × the limit, 30 steps: ", end="")
+    print(f"{left[part]:.3g} of the way left, theory {predicted:.3g}")
+claim("below the limit training comes nearer", left[0.95] < 1)
+claim("above the limit it runs away", left[1.05] > 1)
+
+# %% tags=["hide-input"]
+zero = torch.zeros(2, dtype=torch.float64)
+kinds = {"Too small": 0.01, "Right": 0.6, "Too large": 1.02}
+picture(
+    "steps",
+    draw(
+        *(
+            plot_path(
+                descend(zero, part * limit, 25), f"{kind}: {part:g} × limit"
+            )
+            for kind, part in kinds.items()
+        ),
+        width=13,
+    ),
+)
+
+# %% [markdown]
+# ## 6. The same with PyTorch's parts
+#
+# Nobody writes the bookkeeping by hand for a million parameters:
+#
+# * An `nn.Module` holds its parameters and computes the prediction in
+#   `forward`. An `nn.Parameter` is a leaf that tracks and that its module
+#   knows.
+# * `nn.MSELoss()` is the loss.
+# * `torch.optim.SGD(model.parameters(), lr=lr)` holds on to the parameters:
+#   `step()` changes them in place, `zero_grad()` clears their gradients.
+#
+# The loop stays the same, whatever the model is.
+
+
+# %%
+class Line(nn.Module):
+    """Predict w·x + b. x: (N,)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros((), **where))
+        self.b = nn.Parameter(torch.zeros((), **where))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.w * x + self.b
+
+
+def train(model: nn.Module, optimizer, x, y, epochs: int) -> list[float]:
+    """Train a model in place and return the loss of each epoch."""
+    criterion = nn.MSELoss()
+    losses = []
+    for _ in range(epochs):
+        prediction = model(x)  # predict
+        loss = criterion(prediction, y)  # loss
+        optimizer.zero_grad()
+        loss.backward()  # backward
+        optimizer.step()  # step
+        losses.append(loss.item())
+    return losses
+
+
+line = Line()
+sgd = torch.optim.SGD(line.parameters(), lr=lr)
+module_losses = train(line, sgd, x, y, epochs)
+
+# %% [markdown]
+# PyTorch has this model too: `nn.Linear(1, 1)`, one input feature, one
+# output. It wants a row for each trip, (N, 1), and then the targets have to
+# have that shape as well: (N,) against (N, 1) would broadcast to (N, N)
+# without an error. It starts at random; here it is set to zero as the others.
+
+# %%
+linear = nn.Linear(1, 1, **where)
+nn.init.zeros_(linear.weight)
+nn.init.zeros_(linear.bias)
+sgd = torch.optim.SGD(linear.parameters(), lr=lr)
+rows, targets = x.unsqueeze(1), y.unsqueeze(1)
+print(f"x {tuple(x.shape)}, rows of nn.Linear {tuple(rows.shape)}")
+train(linear, sgd, rows, targets, epochs)
+wrong = linear(rows) - y
+claim("(N, 1) - (N,) has (N, N) errors", wrong.shape == (samples, samples))
+
+# %% [markdown]
+# Is it the same? The own module does what the loop by hand did, operation by
+# operation. `nn.Linear` multiplies matrices, which may add in another order,
+# and then it differs by what rounding adds up to.
+
+# %%
+if tame:
+    trained = {
+        "w, own module": (line.w, w),
+        "b, own module": (line.b, b),
+        "w, nn.Linear": (linear.weight.squeeze(), w),
+        "b, nn.Linear": (linear.bias.squeeze(), b),
+    }
+    for name, (value, hand) in trained.items():
+        check_value(name, value, hand, scale=scale, words=("SGD", "by hand"))
+
+# %% [markdown]
+# ## 7. Other optimizers
+#
+# The loop does not care how a step is made of the gradients:
+#
+# * **SGD** takes lr times the gradient.
+# * **Momentum** takes lr times a running sum of the gradients, in which older
+#   ones count 0.9 times less with every step: it builds up speed along a
+#   valley.
+# * **Adam** divides a running mean of the gradients by the root of a running
+#   mean of their squares, for each parameter alone. So its steps are about lr
+#   long, however steep it is.
+
+
+# %%
+def make_optimizer(name: str, parameters) -> torch.optim.Optimizer:
+    if name == "adam":
+        return torch.optim.Adam(parameters, lr=lr)
+    momentum = 0.9 if name == "momentum" else 0
+    return torch.optim.SGD(parameters, lr=lr, momentum=momentum)
+
+
+models, curves = {"sgd": line}, {"sgd": module_losses}
+firsts = {"sgd": path[1][0]}
+for name in ("momentum", "adam"):
+    model = models[name] = Line()
+    chosen = make_optimizer(name, model.parameters())
+    curves[name] = train(model, chosen, x, y, 1)
+    firsts[name] = model.w.item()
+    curves[name] += train(model, chosen, x, y, epochs - 1)
+for name, model in models.items():
+    print(
+        f"  {name:<9} w = {firsts[name]:<8.4g} after one step, then"
+        f" w = {model.w.item():.4g}, b = {model.b.item():.4g}"
+    )
+g = abs(exact[0])
+first = torch.tensor(firsts["adam"], **where)
+check_value("Adam's first step", first, lr * g / (g + 1e-8))
+claim(
+    "momentum's first step is that of SGD",
+    firsts["momentum"] == firsts["sgd"],
+)
+
+# %% [markdown]
+# The optimizer that you chose, and its gradients where it ended, beside their
+# closed form. Near the bottom the errors of all trips nearly cancel. It is
+# they that were rounded, so they are what the error is judged against, and
+# not the small sum: many ulps of that may be right.
+
+# %%
+model = models[optimizer]
+ended = (model.w.item(), model.b.item())
+print(f"{optimizer}: loss {curves[optimizer][-1]:.6g} in the last epoch")
+if all(abs(value) < 1e4 for value in ended):
+    model.zero_grad()
+    nn.MSELoss()(model(x), y).backward()
+    exact, sizes = exact_gradients(model.w, model.b), terms(*ended)
+    check_gradient("∂L/∂w, trained", model.w.grad, exact[0], scale=sizes[0])
+    check_gradient("∂L/∂b, trained", model.b.grad, exact[1], scale=sizes[1])
+
+# %% [markdown]
+# ## 8. Using the model
+#
+# A trained model is asked about trips that it has not seen. Two switches
+# belong to that, and they are not the same:
+#
+# * `model.eval()` tells layers such as dropout that training is over, and
+#   `model.train()` that it goes on. A line has no such layers.
+# * `torch.no_grad()` stops the recording, as in lesson 05.
+
+# %%
+model.eval()
+claim("eval() does not stop the recording", model(x).requires_grad)
+new_x, new_y = draw_trips(samples)
+with torch.no_grad():
+    predicted = model(new_x)
+    new_loss = nn.MSELoss()(predicted, new_y)
+    in_between = model(torch.tensor(2.5, **where))
+claim("under no_grad() nothing tracks", not predicted.requires_grad)
+print(f"2.5 km: {in_between.item():.4g} minutes, by the line behind 14.5")
+print(f"loss on {samples} new trips: {new_loss.item():.4g}")
+print(f"on those of the training: {curves[optimizer][-1]:.4g}")
+model.train()
+
+# %% [markdown]
+# ## 9. Why training on two right machines parts
+#
+# Train once more on the same device, and every bit is the same. Another
+# device rounds in other places. It is just as right, and still its numbers
+# are others: training on two machines **drifts** apart.
+#
+# Below, the other machine is the CPU, or, if you are on it, one that adds the
+# trips in the opposite order. The tolerance is that of a single gradient, by
+# which `make verify` judges a device, times what all steps add up to.
+
+# %%
+again = Line()
+sgd = torch.optim.SGD(again.parameters(), lr=lr)
+again_losses = train(again, sgd, x, y, epochs)
+claim(
+    "trained again: the same losses and parameters, bit by bit",
+    str(again_losses) == str(module_losses)
+    and str(again.state_dict()) == str(line.state_dict()),
+)
+
+if torch_device.type == "cpu":
+    other_x, other_y = x.flip(0), y.flip(0)
+else:
+    other_x, other_y = x.cpu(), y.cpu()
+
+
+def train_on(x: torch.Tensor, y: torch.Tensor, steps: int):
+    """Train where x and y are; return w and b after every step."""
+    w, b = (torch.zeros_like(x[0]).requires_grad_() for _ in "wb")
+    points = []
+    for _ in range(steps):
+        by_w, by_b = torch.autograd.grad(
+            ((w * x + b - y) ** 2).mean(), (w, b)
+        )
+        with torch.no_grad():
+            w.sub_(by_w, alpha=lr)
+            b.sub_(by_b, alpha=lr)
+        points.append((w.item(), b.item()))
+    return points
+
+
+if tame:
+    there = train_on(other_x, other_y, epochs)
+    scales = torch.tensor(rounding(epochs, lr, path), dtype=torch.float64)
+    drift = compare(
+        torch.tensor(path[1:], **where),
+        torch.tensor(there, dtype=torch.float64),
+        scale=scales.unsqueeze(1).expand(epochs, 2),
+    )
+    gaps, allowed = drift.absolute.amax(1), drift.tolerance.amax(1)
+    print("  epoch     apart   allowed")
+    for k in (k for k in (1, 2, 5, 10, 100, 1000) if k <= epochs):
+        print(f"  {k:>5} {gaps[k - 1]:>9.2g} {allowed[k - 1]:>9.2g}")
+    claim("the drift never exceeds the tolerance", drift.ratio <= 1)
+
+# %% [markdown]
+# A line forgives: every step shrinks the errors of the steps before, so the
+# drift stays small for as long as you train. That is no law. Where a step
+# **stretches** what is left, it stretches every rounding error as well.
+#
+# The loss of a network is not curved the same everywhere. Take the smallest
+# one, two layers that share one weight, ŷ = u·u·x, one trip of 1 km and 1
+# minute, and a step that is too large at the bottom and right elsewhere. One
+# machine squares the error, u·u - 1. The other multiplies the square out,
+# u·u·u·u - 2·u·u + 1. Both are right, each to its last rounding.
+
+
+# %%
+def train_curve(loss_of, lr: float, steps: int) -> list[float]:
+    u = torch.tensor(0.5, **where, requires_grad=True)
+    curve = []
+    for _ in range(steps):
+        loss = loss_of(u)
+        (by_u,) = torch.autograd.grad(loss, u)
+        with torch.no_grad():
+            u -= lr * by_u
+        curve.append(loss.item())
+    return curve
+
+
+squared = train_curve(lambda u: (u * u - 1) ** 2 / 4, 1.8, 100)
+expanded = train_curve(
+    lambda u: (u * u * u * u - 2 * u * u + 1) / 4, 1.8, 100
+)
+apart = [abs(p - q) for p, q in zip(squared, expanded, strict=True)]
+parted = next((k for k, gap in enumerate(apart) if gap > 0.1), len(apart))
+for k in (0, 5, 10, 20, 40, 80):
+    print(f"  epoch {k:>2}: losses {squared[k]:.6f} and {expanded[k]:.6f}")
+claim(
+    f"the losses part: by epoch {parted} they are more than 0.1 apart",
+    parted < len(apart),
+)
+
+
+# %% tags=["hide-input"]
+def plot_parting(axes) -> None:
+    axes.set(xlabel="epoch", ylabel="loss", ylim=(0, 0.33))
+    axes.set_title("Two layers on two right machines")
+    axes.plot(squared, color="C0", label="u·u - 1, squared")
+    axes.plot(expanded, "--", color="C1", label="multiplied out")
+    axes.legend(frameon=False, ncols=2, loc="upper right")
+
+
+def plot_drift(axes) -> None:
+    axes.set(xlabel="epoch", ylabel="distance", title="How far apart")
+    axes.plot([gap or None for gap in apart], color="C1", label="two layers")
+    if tame:
+        few = range(1, min(epochs, len(apart)) + 1)
+        line_gaps = [gaps[k - 1].item() or None for k in few]
+        axes.plot(few, line_gaps, "o", color="C0", label="a line")
+        limits = [allowed[k - 1].item() for k in few]
+        axes.plot(few, limits, ":", color="C0", label="tolerance of the line")
+    axes.set_yscale("log")
+    axes.legend(frameon=False)
+
+
+picture("drift", draw(plot_parting, plot_drift, width=11))
+
+# %% [markdown]
+# So curves of two right machines may part, and curves alone do not tell a
+# wrong machine from a right one: compare gradients, where nothing has piled
+# up yet. That is what `make verify` does.
+#
+# ## What to take along
+#
+# * Training is four things in turn: predict → loss → backward → step.
+# * A step goes against the gradient, lr times as far; lr has to stay below
+#   2 / the largest curvature.
+# * `nn.Module`, `nn.MSELoss` and `torch.optim` do the bookkeeping. The loop,
+#   and for a line every bit of the result, stays the same.
+# * Clear the gradients in every step, and give prediction and target one
+#   shape.
+# * Evaluate with `model.eval()` *and* `torch.no_grad()`.
+# * On one device training can be repeated to the bit. On two it drifts.
+#
+# Now practise: `make exercises LESSON=06`.
