@@ -21,8 +21,8 @@ of_exercise = $(if $(EXERCISE),$(call quote,$(EXERCISE)))
 options = $(strip $(parameters) $(conditions))
 asked = $(strip $(if $(DEVICE),--device $(call quote,$(DEVICE))) $(if $(DTYPE),--dtype $(call quote,$(DTYPE))) \
   $(if $(OPS),--ops $(call quote,$(OPS))) $(if $(QUICK),--quick) $(if $(SOAK),--soak $(call quote,$(SOAK))))
-# With parameters, the notebook of the lesson; without, all.
-NOTEBOOK ?= $(if $(options),$(firstword $(filter-out %_exercises.ipynb,$(wildcard notebooks/$(LESSON)*.ipynb))),notebooks/*.ipynb)
+# With parameters, the notebook of the lesson; without, all, or all of the lesson.
+NOTEBOOK ?= $(if $(options),$(firstword $(filter-out %_exercises.ipynb,$(wildcard notebooks/$(LESSON)*.ipynb))),notebooks/$(LESSON)*.ipynb)
 X := $(or $(X),$(x))
 Y := $(or $(Y),$(y))
 

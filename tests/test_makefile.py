@@ -65,6 +65,8 @@ def test_target_sets_the_lab_up_first(target: str) -> None:
         ("errors|NAME=a leaf's view", "lab errors 'a leaf'\\''s view'"),
         ("grade|FOLDER=my course|SEED=1", "lab grade 'my course' --seed '1'"),
         ("notebooks", "lab run notebooks/*.ipynb"),
+        ("notebooks LESSON=06", "lab run notebooks/06*.ipynb"),
+        ("notebooks LESSON=06 P=lr=0.1", "lab run notebooks/06_linear_regression.ipynb -p 'lr=0.1'"),
         ("notebooks X=3", "lab run notebooks/05_gradients.ipynb -p 'x=3'"),
         ("notebooks NOTEBOOK=mine.ipynb SEED=2", "lab run mine.ipynb --seed '2'"),
         ("verify", "lab verify"),
