@@ -100,7 +100,9 @@ matrix: ready ## the cells of CI's test matrix that this machine can: LIST=1
 
 lint: ready ## check format, style, types, notebooks, scripts, workflows, images
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
-	@$(BIN)/mypy && find lab/lessons \( -path '*/exercises/*.py' -o -name museum.py \) -exec $(BIN)/mypy {} +
+	@$(BIN)/mypy
+	@for lesson in lab/lessons/*/; do \
+	  find "$$lesson" \( -path '*/exercises/*.py' -o -name museum.py \) -exec $(BIN)/mypy {} + || exit 1; done
 	@$(BIN)/lab generate --check
 	@$(BIN)/shellcheck requirements/*.sh .ci/run .ci/*/*.sh .binder/postBuild containers/*.sh tests/images/*.sh
 	@$(BIN)/yamllint --strict .github docker-compose.yml tests/images
