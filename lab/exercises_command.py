@@ -45,7 +45,7 @@ def _again(session: Session, exercise: Exercise, seed: int) -> str:
 
 def _named(exercise: Exercise) -> list[str]:
     """Return the words that name an exercise to a command; exercises are numbered within their lesson."""
-    return [exercise.number, "--lesson", exercise.lesson.partition("_")[0]]
+    return [exercise.number, "--lesson", exercise.lesson_number]
 
 
 def _explain(session: Session, judgement: Judgement, console: Any) -> None:

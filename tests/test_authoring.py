@@ -11,7 +11,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "authoring.md").read_text("utf-8")
-BLOCK = re.compile(r"^(?P<fence>`{3,4})(?P<language>\w+)(?: (?P<path>\S+))?\n(?P<body>.*?)^(?P=fence)$", re.M | re.S)
+# A block, and the name of the file before it.
+BLOCK = re.compile(
+    r"^(?:`(?P<path>\S+)`:\n\n)?(?P<fence>`{3,4})(?P<language>\w+)\n(?P<body>.*?)^(?P=fence)$", re.M | re.S
+)
 FILES = {block["path"]: block["body"] for block in BLOCK.finditer(PAGE) if block["path"]}
 COMMANDS = [line for b in BLOCK.finditer(PAGE) if b["language"] == "sh" for line in b["body"].splitlines()]
 # The environment of the checkout takes the place of the copy's own .venv, as in an image for editors.
@@ -37,8 +40,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def types(command: str, folder: Path) -> str:
     """Type a command in a folder and return what it prints. Raises: AssertionError with that, where it fails."""
-    environment = {**os.environ, "PYTHONPATH": str(folder), "LAB_BIN": str(BIN), "COLUMNS": "80"}
-    environment = {name: value for name, value in environment.items() if not name.startswith(("PYTEST_", "MAKE", "MF"))}
+    # Neither pytest nor make is to take itself for a part of the one that runs this test.
+    inherited = {name: word for name, word in os.environ.items() if not name.startswith(("PYTEST_", "MAKE", "MFLAGS"))}
+    environment = {**inherited, "PYTHONPATH": str(folder), "LAB_BIN": str(BIN), "COLUMNS": "80"}
     answer = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True)
     assert answer.returncode == 0, f"{command}\n{answer.stdout}\n{answer.stderr}"
     return answer.stdout
@@ -61,7 +65,7 @@ def test_the_page_makes_a_lesson_by_adding_a_folder(checkout: Path) -> None:
     assert "exact 25.3125" in lesson
     assert "1/1 solved" in solutions
     assert len(list((checkout / "outputs/07_product").glob("*/run.json"))) >= 4, notebooks
-    assert re.search(r"(?m)^\d{2,} passed|\b\d{2,} passed", tests)
+    assert re.search(r"\b\d{2,} passed", tests)
 
 
 def test_what_the_page_shows_keeps_the_rules_of_style(checkout: Path) -> None:

@@ -25,7 +25,7 @@ from lab.practise.diagnose import diagnose, is_right
 from lab.practise.discover import execute_source, load_check
 from lab.practise.exercise import TRIALS, Exercise, draw_trials
 from lab.practise.observe import observe_function
-from lab.practise.stub import derive_stub, solution_of
+from lab.practise.stub import derive_solved, derive_stub, solution_of
 from lab.practise.trial import numbers_in
 
 EXERCISES = [exercise for folder in sorted(LESSONS.iterdir()) for exercise in discover_exercises(folder)]
@@ -82,6 +82,13 @@ def test_the_solution_is_right(exercise, place):
         content, trials = trials_of(exercise, seed, place)
         observations = observe_function(content, content.solution, trials)
         assert is_right(content, trials, observations), (seed, observations)
+
+
+@every_exercise
+def test_what_the_last_hint_makes_of_the_stub_is_right(exercise):
+    content, trials = trials_of(exercise, 0)
+    function = execute_source(derive_solved(exercise), Path("solved.py"))[exercise.function]
+    assert is_right(content, trials, observe_function(content, function, trials))
 
 
 @every_exercise
@@ -214,7 +221,7 @@ def test_a_diagnosis_does_the_sum(exercise, mistake, told):
 
 def test_the_hint_is_the_one_that_the_mistake_needs():
     (inference,) = (f for f, mistake in ANSWERS["ex03_untracked"]["MISTAKES"].items() if mistake == "inference")
-    assert check("ex03", inference, seed=0).hint == EXERCISES[2].hints[1]
+    assert check("05/ex03", inference, seed=0).hint == EXERCISES[2].hints[1]
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.id)

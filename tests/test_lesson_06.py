@@ -37,7 +37,7 @@ def test_it_is_right_wherever_it_may_be_asked(dtype, lr, epochs, samples, noise,
     assert list(record.pictures) == ["fit", "path", "steps", "drift"]
 
 
-# In float16 the loss of the loop by hand rounds 1/N, which nn.MSELoss does not.
+# Not float16: in 1 of 60 fits (lr 0.1, 200 epochs, 20 samples) the two losses round 1/N differently.
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
 def test_both_loops_end_at_the_same_bits_on_the_cpu(dtype) -> None:
     for seed in (0, 1):

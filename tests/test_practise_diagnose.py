@@ -29,7 +29,7 @@ from lab.practise import Status, check
     ],
 )
 def test_what_is_not_known_is_told_as_it_is(answer, told):
-    judgement = check("ex01", answer, seed=0)
+    judgement = check("05/ex01", answer, seed=0)
     assert judgement.status is Status.WRONG
     assert told in judgement.diagnosis
     assert judgement.mistake == ""
@@ -40,14 +40,14 @@ def test_what_is_right_at_the_lessons_point_only_is_shown_with_its_secret():
         (y**3).backward()
         return x * 2 + (x - 2), y.grad
 
-    told = check("ex01", twice_the_value, seed=0).diagnosis
+    told = check("05/ex01", twice_the_value, seed=0).diagnosis
     assert "(where gradients reach the inputs multiplied by a secret 1.5)" in told
     assert "dz/dx: 5.875, expected 7.875" in told
     assert "dz/dy" not in told
 
 
 def test_an_untold_literal_is_told_in_the_exercise_that_forgot_it():
-    told = check("ex03", lambda f, x: torch.tensor(12.0), seed=0).diagnosis
+    told = check("05/ex03", lambda f, x: torch.tensor(12.0), seed=0).diagnosis
     assert told.startswith("Right at x = 2, w = 3 and nowhere else: you return 12 whatever the inputs are.")
 
 
@@ -57,7 +57,7 @@ def test_a_near_miss_is_no_finite_difference():
         z.backward()
         return x.grad * 1.001, y.grad
 
-    judgement = check("ex01", nearly, seed=0)
+    judgement = check("05/ex01", nearly, seed=0)
     assert judgement.status is Status.WRONG
     assert judgement.mistake == ""
     assert "dz/dx: 4.004, expected 4." in judgement.diagnosis

@@ -337,24 +337,24 @@ def test_a_notebook_asks_for_an_exercise_by_id():
         return x.grad, y.grad
 
     assert check("ex01_two_partials", two_partials, seed=3).solved
-    assert check("ex01", two_partials).seed != check("ex01", two_partials).seed
-    assert str(check("ex01", two_partials)).startswith("Two partials: solved. A loss depends")
+    assert check("05/ex01", two_partials).seed != check("05/ex01", two_partials).seed
+    assert str(check("05/ex01", two_partials)).startswith("Two partials: solved. A loss depends")
     with pytest.raises(UsageError, match="Did you mean 'ex01_two_partials'"):
         check("ex01_two_partial", two_partials)
     with pytest.raises(DeviceUnavailable, match="does not compute in float8"):
-        check("ex01", two_partials, dtype="float8")
+        check("05/ex01", two_partials, dtype="float8")
 
 
 def test_a_notebook_can_be_run_with_the_solutions(monkeypatch):
     def begun(x, y):
         raise NotImplementedError
 
-    assert check("ex01", begun, solutions=True).solved
+    assert check("05/ex01", begun, solutions=True).solved
     monkeypatch.setattr(
         "lab.practise.notebook.observe_function", lambda content, f, trials: observe(content, begun, trials)
     )
     with pytest.raises(LabError, match="The reference solution of ex01_two_partials is wrong with seed 5"):
-        check("ex01", begun, solutions=True, seed=5)
+        check("05/ex01", begun, solutions=True, seed=5)
 
 
 def test_a_notebook_is_told_the_line_of_its_cell():
@@ -362,7 +362,7 @@ def test_a_notebook_is_told_the_line_of_its_cell():
         return x.no_such_attribute
 
     line = two_partials.__code__.co_firstlineno + 1
-    assert f"Line {line} of your cell raised AttributeError" in check("ex01", two_partials).diagnosis
+    assert f"Line {line} of your cell raised AttributeError" in check("05/ex01", two_partials).diagnosis
 
 
 def test_a_process_that_cannot_start_is_no_mistake_of_the_learner(tmp_path, monkeypatch):

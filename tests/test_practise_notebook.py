@@ -28,41 +28,41 @@ def workspace(tmp_path, monkeypatch):
 
 
 def test_progress_is_kept_in_the_workspace_that_is_named(workspace):
-    check("ex01", swapped, seed=0)
-    check("ex01", two_partials, seed=0)
+    check("05/ex01", swapped, seed=0)
+    check("05/ex01", two_partials, seed=0)
     events = read_progress(EXERCISE, workspace).events
     assert [(event["status"], event["mistake"]) for event in events] == [("wrong", "swapped"), ("solved", "")]
     assert events[1]["text"].startswith("def two_partials")
 
 
 def test_nothing_is_kept_of_the_solutions(workspace):
-    check("ex01", two_partials, solutions=True)
+    check("05/ex01", two_partials, solutions=True)
     assert not list(workspace.iterdir())
 
 
 def test_hints_go_on_from_the_mistake(workspace):
-    check("ex01", swapped, seed=0)
-    assert str(hint("ex01")).startswith("Two partials, hint 3 of 4\n")
-    assert "z.backward()" in hint("ex01")
-    assert str(hint("ex01", 1)) == f"Two partials, hint 1 of 4\n{EXERCISE.hints[0]}"
+    check("05/ex01", swapped, seed=0)
+    assert str(hint("05/ex01")).startswith("Two partials, hint 3 of 4\n")
+    assert "z.backward()" in hint("05/ex01")
+    assert str(hint("05/ex01", 1)) == f"Two partials, hint 1 of 4\n{EXERCISE.hints[0]}"
     with pytest.raises(UsageError, match="There is no hint 5"):
-        hint("ex01", 5)
+        hint("05/ex01", 5)
 
 
 def test_without_a_workspace_a_hint_names_the_next_one(monkeypatch):
     monkeypatch.delenv("LAB_WORKSPACE", raising=False)
-    assert str(hint("ex01")).endswith("The next one: hint('ex01', 2)")
-    assert "The next one" not in hint("ex01", 4)
+    assert str(hint("05/ex01")).endswith("The next one: hint('05/ex01', 2)")
+    assert "The next one" not in hint("05/ex01", 4)
 
 
 def test_the_solution_opens_once_solved_or_given_up(workspace):
     with pytest.raises(UsageError, match="give_up=True"):
-        solution("ex01")
-    told = solution("ex01", give_up=True)
+        solution("05/ex01")
+    told = solution("05/ex01", give_up=True)
     assert "z.backward()" in told
     assert EXERCISE.meaning in told
     assert repr(told) == str(told)  # as a notebook shows it
-    assert solution("ex01") == told
+    assert solution("05/ex01") == told
     assert read_progress(EXERCISE, workspace).gave_up
 
 
@@ -70,9 +70,9 @@ def test_without_a_workspace_the_notebook_remembers_what_it_solved(monkeypatch):
     monkeypatch.delenv("LAB_WORKSPACE", raising=False)
     monkeypatch.setattr("lab.practise.notebook._SOLVED_HERE", set())
     with pytest.raises(UsageError):
-        solution("ex01")
-    check("1", two_partials)
-    assert "z.backward()" in solution("ex01")
+        solution("05/ex01")
+    check("05/1", two_partials)
+    assert "z.backward()" in solution("05/ex01")
 
 
 def test_an_exercise_is_named_within_its_lesson(workspace):
@@ -81,8 +81,12 @@ def test_an_exercise_is_named_within_its_lesson(workspace):
         "Heights and weights",
         "Heights and weights",
     ]
-    assert hint("ex01", 1) == hint("05/ex01", 1)
+    assert hint("5/1", 1) == hint("gradients/two_partials", 1) == hint("two_partials", 1)
+    with pytest.raises(UsageError, match="There is 'ex01' in lessons 05, 06") as caught:
+        hint("ex01")
+    assert caught.value.next_step == "Type '05/ex01' or '06/ex01'."
     with pytest.raises(UsageError, match="There is no exercise 'ex26'"):
         hint("06/ex26")
-    with pytest.raises(UsageError, match="There is no lesson '07'"):
-        hint("07/ex01")
+    for lesson in ("07", "0", "**", ".."):
+        with pytest.raises(UsageError, match="There is no lesson"):
+            hint(f"{lesson}/ex01")

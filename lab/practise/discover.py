@@ -77,11 +77,12 @@ def find_exercise(exercise_id: str, exercises: Iterable[Exercise]) -> Exercise:
     for name, exercise in by_id.items():
         if is_named(exercise_id, name):
             return exercise
-    numbers = ", ".join(name.partition("_")[0] for name in by_id)
+    numbers = ", ".join(dict.fromkeys(exercise.number for exercise in by_id.values()))
+    of_lesson = "".join({f" --lesson {exercise.lesson_number}" for exercise in by_id.values()})
     raise UsageError(
         f"There is no exercise {exercise_id!r}.",
         f"Expected one of {numbers}, or a name such as {next(iter(by_id), '')}.",
-        did_you_mean(exercise_id, by_id) or "Type 'lab exercises' to see how far you are.",
+        did_you_mean(exercise_id, by_id) or f"Type 'lab exercises{of_lesson}' to see how far you are.",
     )
 
 

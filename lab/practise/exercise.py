@@ -56,6 +56,11 @@ class Exercise:
         """The name of the lesson's folder: ``05_gradients``."""
         return self.path.parent.parent.name
 
+    @property
+    def lesson_number(self) -> str:
+        """The number of its lesson: ``05``."""
+        return self.lesson.partition("_")[0]
+
 
 @dataclass(frozen=True)
 class Mistake:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import difflib
 
 from lab.practise.exercise import Exercise
-from lab.practise.stub import derive_stub, solution_of
+from lab.practise.stub import derive_solved, derive_stub
 
 
 def hint_steps(exercise: Exercise) -> tuple[str, ...]:
@@ -16,10 +15,6 @@ def hint_steps(exercise: Exercise) -> tuple[str, ...]:
 
 def solution_diff(exercise: Exercise) -> str:
     """Return the reference solution as a unified diff of the stub."""
-    solution = ast.get_source_segment(exercise.source, solution_of(exercise, ast.parse(exercise.source)))
-    stub = derive_stub(exercise)
-    start = stub.index(f"def {exercise.function}(")
-    solved = stub[:start] + (solution or "")
-    name = exercise.path.name
+    stub, solved, name = derive_stub(exercise), derive_solved(exercise), exercise.path.name
     diff = difflib.unified_diff(stub.splitlines(), solved.splitlines(), name, name, n=1, lineterm="")
     return "\n".join(diff)

@@ -187,7 +187,7 @@ def look_at_source(exercise: Exercise, path: Path, source: bytes | None, seed: i
     source: what a file holds, None where there is none. path: what to call it.
     """
     if source is None:
-        said = f"There is no {path} yet: 'lab exercises' writes it."
+        said = f"There is no {path} yet: 'lab exercises --lesson {exercise.lesson_number}' writes it."
         return begin_judgement(exercise, Status.NOT_STARTED, said, seed)
     try:
         with _LOOKING, warnings.catch_warnings(action="ignore"):  # the attempt's own process shows them

@@ -1,6 +1,6 @@
-"""The exercises in a notebook: ``check("ex01", two_partials)``, ``hint("06/ex01")``, ``solution("06/ex01")``.
+"""The exercises in a notebook: ``check("05/ex01", two_partials)``, ``hint("05/ex01")``, ``solution("05/ex01")``.
 
-Exercises are numbered within their lesson. Without one, the first lesson that has that number is meant.
+Exercises are numbered within their lesson, so it is named where several have that number.
 
 Where LAB_WORKSPACE names a workspace, as `make jupyter` does, progress is kept there, with that of the terminal.
 """
@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lab.errors import LabError, UsageError
-from lab.lessons import LESSONS
+from lab.lessons import find_lesson_folder, lesson_folders
 from lab.practise.conclude import Observed, conclude
 from lab.practise.conditions import Conditions
 from lab.practise.discover import find_exercise, is_named, read_exercise
@@ -38,7 +38,7 @@ def check(
     dtype: str = "float32",
     device: str = "cpu",
 ) -> Judgement:
-    """Judge a function in this process, for notebooks: ``check("ex01", two_partials)``.
+    """Judge a function in this process, for notebooks: ``check("05/ex01", two_partials)``.
 
     It shares the process with the judge, so nothing limits how long it runs or what it patches. solutions:
     judge the reference solution in its place. seed: of the trials; None draws one, which the judgement names.
@@ -120,12 +120,14 @@ def _text(function: Attempt) -> str:
 def _find(exercise_id: str) -> Exercise:
     """Only files of that name are read, so that a broken exercise elsewhere is no concern of this one."""
     lesson, _, name = exercise_id.rpartition("/")
-    paths = sorted(LESSONS.glob(f"{lesson}*/exercises/*.py"))
-    if not paths:
+    folders = [find_lesson_folder(lesson)] if lesson else lesson_folders()
+    paths = [path for folder in folders for path in sorted(folder.glob("exercises/*.py"))]
+    named = [path for path in paths if is_named(name, path.stem)]
+    if len(named) > 1:
+        numbers = [path.parent.parent.name.partition("_")[0] for path in named]
         raise UsageError(
-            f"There is no lesson {lesson!r} with exercises.",
-            f"Lessons: {', '.join(sorted({path.parts[-3] for path in LESSONS.glob('*/exercises/*.py')}))}.",
-            f"Write its name or its number, a slash, and {name!r}.",
+            f"There is {name!r} in lessons {', '.join(numbers)}.",
+            "Expected a lesson's number before it.",
+            f"Type {' or '.join(repr(f'{number}/{name}') for number in numbers)}.",
         )
-    named = [read_exercise(path) for path in paths if is_named(name, path.stem)]
-    return find_exercise(name, named or map(read_exercise, paths))
+    return find_exercise(name, map(read_exercise, named or paths))

@@ -39,7 +39,7 @@ _EXERCISE = """
 # %%
 {stub}
 # %%
-judge("{id}", {function})
+judge("{lesson}/{id}", {function})
 """
 
 
@@ -56,5 +56,5 @@ def _parts(lesson: str, exercises: list[Exercise]) -> Iterator[str]:
     for number, exercise in enumerate(exercises, 1):
         # The stub without the docstring of its file, which speaks of the file.
         stub = derive_stub(exercise).split('"""\n\n', 1)[1]
-        fields = {"title": exercise.title, "stub": stub, "id": exercise.id, "function": exercise.function}
-        yield _EXERCISE.format(number=number, **fields)
+        names = {"lesson": lesson, "id": exercise.id, "function": exercise.function}
+        yield _EXERCISE.format(number=number, title=exercise.title, stub=stub, **names)

@@ -7,13 +7,19 @@ from collections.abc import Iterator
 
 from lab.practise.discover import find_function
 from lab.practise.exercise import Exercise
-from lab.practise.stub import solution_of
+from lab.practise.stub import derive_solved, derive_stub, solution_of
 
 
 def solution_text(exercise: Exercise) -> str:
-    """Return the reference solution without the docstring that is the task."""
-    module = ast.parse(exercise.source)
-    return _without_docstring(exercise.source, solution_of(exercise, module))
+    """Return the reference solution without the docstring that is the task, below the imports that a stub lacks."""
+    solution = _without_docstring(exercise.source, solution_of(exercise, ast.parse(exercise.source)))
+    there = derive_stub(exercise).splitlines()
+    lacking = [line for line in derive_solved(exercise).splitlines() if _is_import(line) and line not in there]
+    return "\n".join([*lacking, "", solution] if lacking else [solution])
+
+
+def _is_import(line: str) -> bool:
+    return line.startswith(("import ", "from "))
 
 
 def answer_text(exercise: Exercise, text: str) -> str:

@@ -73,12 +73,22 @@ def derive_stub(exercise: Exercise) -> str:
     """Return the learner's file: imports, signature and docstring of the solution, and an empty body."""
     module = ast.parse(exercise.source)
     solution = solution_of(exercise, module)
-    lines = exercise.source.splitlines()
     end = solution.body[0].end_lineno  # of the docstring
-    head = "\n".join(lines[solution.lineno - 1 : end])
-    imports = "\n".join(_imports(module, solution))
-    header = _HEADER.format(title=exercise.title, lesson=exercise.lesson.partition("_")[0])
-    return f"{header}\n{imports}\n\n\n{head}\n    {_BODY}\n"
+    head = "\n".join(exercise.source.splitlines()[solution.lineno - 1 : end])
+    return _file(exercise, imports_of(module, _annotations(solution)), f"{head}\n    {_BODY}")
+
+
+def derive_solved(exercise: Exercise) -> str:
+    """Return the learner's file with the solution in it, and the imports that this needs."""
+    module = ast.parse(exercise.source)
+    solution = solution_of(exercise, module)
+    text = ast.get_source_segment(exercise.source, solution) or ""
+    return _file(exercise, imports_of(module, [solution]), text)
+
+
+def _file(exercise: Exercise, imports: Iterable[str], function: str) -> str:
+    header = _HEADER.format(title=exercise.title, lesson=exercise.lesson_number)
+    return f"{header}\n{chr(10).join(imports)}\n\n\n{function}\n"
 
 
 def solution_of(exercise: Exercise, module: ast.Module) -> ast.FunctionDef:
@@ -88,10 +98,13 @@ def solution_of(exercise: Exercise, module: ast.Module) -> ast.FunctionDef:
     return solution
 
 
-def _imports(module: ast.Module, solution: ast.FunctionDef) -> Iterator[str]:
-    """Yield the imports that the signature needs, and torch, in the groups that they stand in."""
-    annotations = [argument.annotation for argument in solution.args.args] + [solution.returns]
-    used = {name.id for a in annotations if a for name in ast.walk(a) if isinstance(name, ast.Name)}
+def _annotations(function: ast.FunctionDef) -> list[ast.expr]:
+    return [a for a in (*(argument.annotation for argument in function.args.args), function.returns) if a]
+
+
+def imports_of(module: ast.Module, nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """Yield the imports that some parts of a module need, and torch, in the groups that they stand in."""
+    used = {name.id for node in nodes for name in ast.walk(node) if isinstance(name, ast.Name)}
     above = 0
     for node in module.body:
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -99,8 +112,12 @@ def _imports(module: ast.Module, solution: ast.FunctionDef) -> Iterator[str]:
             if kept:
                 if above and node.lineno > above + 1:
                     yield ""
-                node.names, above = kept, node.lineno
-                yield ast.unparse(node)
+                above = node.lineno
+                yield ast.unparse(_with_names(node, kept))
+
+
+def _with_names(node: ast.Import | ast.ImportFrom, names: list[ast.alias]) -> ast.stmt:
+    return ast.Import(names) if isinstance(node, ast.Import) else ast.ImportFrom(node.module, names, node.level)
 
 
 def is_untouched(module: ast.Module, function: str) -> bool:

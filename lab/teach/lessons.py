@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from lab.errors import UsageError, did_you_mean
-from lab.lessons import LESSONS
+from lab.lessons import LESSONS, find_lesson_folder, lesson_folders
 from lab.parameters import Parameter, read_parameters
 from lab.teach.cells import Cell, read_cells
 
@@ -54,19 +52,9 @@ class Lesson:
 
 def discover_lessons(folder: Path = LESSONS) -> list[Lesson]:
     """Return the lessons of a folder in the order of their numbers."""
-    return [Lesson(path.parent) for path in sorted(folder.glob("*/lesson.py")) if re.match(r"\d\d_", path.parent.name)]
+    return [Lesson(path) for path in lesson_folders(folder)]
 
 
 def find_lesson(word: str, folder: Path = LESSONS) -> Lesson:
     """Return the lesson with this number or name; an empty word is the first. Raises: UsageError."""
-    lessons = discover_lessons(folder)
-    for lesson in lessons:
-        subject = lesson.name.partition("_")[2]
-        if word in ("", lesson.name, lesson.number, lesson.number.lstrip("0"), subject):
-            return lesson
-    names = [lesson.name for lesson in lessons]
-    raise UsageError(
-        f"There is no lesson {word!r}.",
-        f"Lessons: {', '.join(names)}.",
-        did_you_mean(word, names) or "Name one of them, or its number.",
-    )
+    return Lesson(find_lesson_folder(word, folder))

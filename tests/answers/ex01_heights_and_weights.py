@@ -113,6 +113,49 @@ def cleared_between(model, heights, weights, lr, epochs):
     return losses
 
 
+def stepped_too_early(model, heights, weights, lr, epochs):
+    optimizer, losses = torch.optim.SGD(model.parameters(), lr=lr), []
+    for _ in range(epochs):
+        loss = F.mse_loss(model(heights), weights)
+        optimizer.zero_grad()
+        optimizer.step()
+        loss.backward()
+        losses.append(loss.item())
+    return losses
+
+
+def without_lr(model, heights, weights, lr, epochs):
+    optimizer, losses = torch.optim.SGD(model.parameters()), []
+    for _ in range(epochs):
+        loss = F.mse_loss(model(heights), weights)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def adam_one_by_one(model, heights, weights, lr, epochs):
+    optimizer, losses = torch.optim.Adam(model.parameters(), lr, foreach=False), []
+    for _ in range(epochs):
+        optimizer.zero_grad()
+        loss = nn.MSELoss()(model(heights), weights)
+        losses.append(loss.item())
+        loss.backward()
+        optimizer.step()
+    return losses
+
+
+def last_loss(model, heights, weights, lr, epochs):
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    for _ in range(epochs):
+        optimizer.zero_grad()
+        loss = F.mse_loss(model(heights), weights)
+        loss.backward()
+        optimizer.step()
+    return loss.item()
+
+
 def flat_weights(model, heights, weights, lr, epochs):
     optimizer, losses = torch.optim.SGD(model.parameters(), lr=lr), []
     for _ in range(epochs):
@@ -124,14 +167,16 @@ def flat_weights(model, heights, weights, lr, epochs):
     return losses
 
 
-def maximized(model, heights, weights, lr, epochs):
-    optimizer, losses = torch.optim.SGD(model.parameters(), lr=lr, maximize=True), []
+def added(model, heights, weights, lr, epochs):
+    losses = []
     for _ in range(epochs):
         loss = F.mse_loss(model(heights), weights)
-        optimizer.zero_grad()
+        model.zero_grad()
         loss.backward()
-        optimizer.step()
         losses.append(loss.item())
+        with torch.no_grad():
+            for p in model.parameters():
+                p += lr * p.grad
     return losses
 
 
@@ -189,9 +234,13 @@ MISTAKES = {
     a_new_layer: "another_model",
     rebound: "never_moved",
     cleared_between: "never_moved",
+    stepped_too_early: "never_moved",
+    without_lr: "default_lr",
+    adam_one_by_one: "adam",
+    last_loss: "only_the_last",
     flat_weights: "broadcast",
-    maximized: "uphill",
+    added: "uphill",
     finite_differences: "by_formula",
     by_torch_func: "by_formula",
-    by_lstsq: "least_squares",
+    by_lstsq: "by_formula",
 }

@@ -1,5 +1,7 @@
 """Other answers to ex03_loss_without_gradient."""
 
+import warnings
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -35,6 +37,22 @@ def sample_by_sample(model, batches):
 
 def items_in_an_array(model, batches):
     return torch.as_tensor([F.mse_loss(model(x), y).item() for x, y in batches]).mean()
+
+
+def losses_in_a_tensor(model, batches):
+    losses = []
+    for x, y in batches:
+        losses.append(F.mse_loss(model(x), y))
+    with warnings.catch_warnings(action="ignore"):  # PyTorch warns of it, once in a process
+        return torch.tensor(losses).mean()
+
+
+def detached_losses(model, batches):
+    return torch.stack([F.mse_loss(model(x), y).detach() for x, y in batches]).mean()
+
+
+def item_at_the_end(model, batches):
+    return torch.cat([(model(x) - y) ** 2 for x, y in batches]).mean().item()
 
 
 def made_to_require_grad(model, batches):
@@ -75,6 +93,10 @@ def all_sums(model, batches):
     return torch.stack([((model(x) - y) ** 2).sum() for x, y in batches]).sum()
 
 
+def errors_over_batches(model, batches):
+    return (torch.cat([model(x) - y for x, y in batches]) ** 2).sum() / len(batches)
+
+
 def backward_of_each_batch(model, batches):
     total, samples = 0.0, sum(len(x) for x, _ in batches)
     for x, y in batches:
@@ -94,6 +116,9 @@ RIGHT = (
 
 MISTAKES = {
     items_in_an_array: "wrapped_items",
+    losses_in_a_tensor: "wrapped_items",
+    detached_losses: "wrapped_items",
+    item_at_the_end: "plain_mean",
     made_to_require_grad: "told_to_require_grad",
     weighted_and_made_to_require_grad: "told_to_require_grad",
     predictions_made_to_require_grad: "told_to_require_grad",
@@ -102,5 +127,6 @@ MISTAKES = {
     averaged_over_batches: "mean_of_means",
     only_the_last_by_index: "last_batch",
     all_sums: "summed",
+    errors_over_batches: "divided_by_batches",
     backward_of_each_batch: "backward_inside",
 }

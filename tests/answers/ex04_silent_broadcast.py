@@ -10,6 +10,19 @@ def like_the_prediction(model, x, y):
     return F.mse_loss(prediction, y.view_as(prediction))
 
 
+def counted(model, x, y):
+    prediction = model(x).reshape(-1)
+    if y.numel() != len(prediction):
+        raise ValueError(f"{len(prediction)} samples, {y.numel()} targets")
+    return ((prediction - y.reshape(-1)) ** 2).mean()
+
+
+def asserted(model, x, y):
+    prediction = model(x).flatten()
+    assert y.numel() == prediction.numel(), "one target for each sample"
+    return F.mse_loss(prediction, y.flatten())
+
+
 def columns(model, x, y):
     y = y.view(len(x), 1)
     return nn.MSELoss()(model(x).view(len(x), 1), y)
@@ -34,6 +47,12 @@ def one_by_one(model, x, y):
 def as_a_product(model, x, y):
     error = torch.sub(model(x).flatten(), y.reshape(x.shape[:1]))
     return error @ error / error.numel()
+
+
+def equal_shapes_asserted(model, x, y):
+    prediction = model(x)
+    assert prediction.shape == y.shape
+    return F.mse_loss(prediction, y)
 
 
 def matrix(model, x, y):
@@ -70,6 +89,8 @@ def plain_numbers(model, x, y):
 
 RIGHT = (
     like_the_prediction,
+    counted,
+    asserted,
     columns,
     squeezed_in_one_dimension,
     one_by_one,
@@ -77,6 +98,7 @@ RIGHT = (
 )
 
 MISTAKES = {
+    equal_shapes_asserted: "only_equal_shapes",
     matrix: "broadcast",
     mse_module: "mse_loss_alone",
     flat_mse: "unchecked",

@@ -10,7 +10,7 @@ def by_a_loop(train, validation):
     for i, loss in enumerate(validation):
         if loss < smallest:  # never with nan
             epoch, smallest = i, loss
-    if math.isnan(train[-1]) or train[-1] > train[0]:
+    if train[-1] in (math.inf, -math.inf) or not train[-1] <= train[0]:
         return "diverging", epoch
     if (validation[-1] - smallest) / smallest > 0.25:
         return "overfitting", epoch
@@ -34,7 +34,7 @@ def by_tensors(train, validation):
     losses = torch.tensor(validation, dtype=torch.float64).nan_to_num(nan=math.inf)
     epoch = losses.argmin()
     first, *_, before, _, last = torch.tensor(train, dtype=torch.float64)
-    if ~(last <= first):
+    if ~(last.isfinite() & (last <= first)):
         word = "diverging"
     elif losses[-1] > 1.25 * losses[epoch]:
         word = "overfitting"
@@ -44,11 +44,41 @@ def by_tensors(train, validation):
 
 
 def _word(train, validation, smallest):
-    if not train[-1] <= train[0]:
+    if not math.isfinite(train[-1]) or train[-1] > train[0]:
         return "diverging"
     if validation[-1] > 1.25 * smallest:
         return "overfitting"
     return "still learning" if train[-1] < 0.75 * train[-3] else "converged"
+
+
+def only_nan_asked_for(train, validation):
+    finite = [loss for loss in validation if math.isfinite(loss)]
+    epoch = validation.index(min(finite))
+    if math.isnan(train[-1]) or train[-1] > train[0]:
+        return "diverging", epoch
+    if validation[-1] > 1.25 * min(finite):
+        return "overfitting", epoch
+    return ("still learning" if train[-1] < 0.75 * train[-3] else "converged"), epoch
+
+
+def only_larger(train, validation):
+    finite = [loss for loss in validation if math.isfinite(loss)]
+    epoch = validation.index(min(finite))
+    if train[-1] > train[0]:
+        return "diverging", epoch
+    if validation[-1] > 1.25 * min(finite):
+        return "overfitting", epoch
+    return ("still learning" if train[-1] < 0.75 * train[-3] else "converged"), epoch
+
+
+def asked_by_equality(train, validation):
+    finite = [loss for loss in validation if math.isfinite(loss)]
+    epoch = validation.index(min(finite))
+    if train[-1] in (math.inf, math.nan) or train[-1] > train[0]:
+        return "diverging", epoch
+    if validation[-1] > 1.25 * min(finite):
+        return "overfitting", epoch
+    return ("still learning" if train[-1] < 0.75 * train[-3] else "converged"), epoch
 
 
 def starts_with_the_first(train, validation):
@@ -85,6 +115,9 @@ RIGHT = (
 )
 
 MISTAKES = {
+    only_nan_asked_for: "inf_slips_through",
+    asked_by_equality: "nan_slips_through",
+    only_larger: "nan_slips_through",
     starts_with_the_first: "nan_is_the_first",
     last_two: "any_rise",
     from_the_back: "last_of_equals",

@@ -133,6 +133,37 @@ def the_first_on_the_model(model, loss, lr, steps):
     }
 
 
+def restored_before_each_of_two(model, loss, lr, steps):
+    start = copy.deepcopy(model.state_dict())
+    losses = {"sgd": _run(model, SGD(model.parameters(), lr), loss, steps)}
+    model.load_state_dict(start)
+    losses["momentum"] = _run(model, SGD(model.parameters(), lr, 0.9), loss, steps)
+    model.load_state_dict(start)
+    losses["adam"] = _run(model, Adam(model.parameters(), lr), loss, steps)
+    return losses
+
+
+def started_from_one_new_model(model, loss, lr, steps):
+    new = torch.nn.Linear(1, 1)
+    one, two, three = (copy.deepcopy(new) for _ in range(3))
+    return {
+        "sgd": _run(one, SGD(one.parameters(), lr), loss, steps),
+        "momentum": _run(two, SGD(two.parameters(), lr, 0.9), loss, steps),
+        "adam": _run(three, Adam(three.parameters(), lr), loss, steps),
+    }
+
+
+def reset(model, loss, lr, steps):
+    one, two, three = (copy.deepcopy(model) for _ in range(3))
+    for trained in (one, two, three):
+        trained.reset_parameters()
+    return {
+        "sgd": _run(one, SGD(one.parameters(), lr), loss, steps),
+        "momentum": _run(two, SGD(two.parameters(), lr, 0.9), loss, steps),
+        "adam": _run(three, Adam(three.parameters(), lr), loss, steps),
+    }
+
+
 RIGHT = (
     one_after_the_other,
     restored_from_a_copy,
@@ -146,4 +177,7 @@ MISTAKES = {
     optimizers_first: "other_parameters",
     piled_up: "never_cleared",
     the_first_on_the_model: "given_model_trained",
+    restored_before_each_of_two: "given_model_trained",
+    started_from_one_new_model: "new_models",
+    reset: "new_models",
 }

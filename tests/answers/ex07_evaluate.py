@@ -118,6 +118,35 @@ def cut_the_prediction(model, x, y):
         return F.mse_loss(model(x).detach(), y).item()
 
 
+def on_again_in_finally(model, x, y):
+    model.eval()
+    try:
+        with torch.no_grad():
+            return F.mse_loss(model(x), y).item()
+    finally:
+        model.train()
+
+
+def on_again_but_recorded(model, x, y):
+    model.eval()
+    loss = F.mse_loss(model(x), y).item()
+    model.train()
+    return loss
+
+
+def all_but_recording(model, x, y):
+    with evaluating(model):
+        return F.mse_loss(model(x), y)
+
+
+def back_but_recorded(model, x, y):
+    before = model.training
+    model.eval()
+    loss = F.mse_loss(model(x), y)
+    model.train(before)
+    return loss.detach()
+
+
 RIGHT = (
     in_a_context,
     on_a_copy,
@@ -127,12 +156,16 @@ RIGHT = (
 )
 
 MISTAKES = {
+    on_again_in_finally: "train_always",
+    on_again_but_recorded: "eval_only",
+    all_but_recording: "eval_only",
+    back_but_recorded: "eval_only",
     by_the_loss_module: "plain",
     inference_mode_only: "no_grad_only",
     eval_and_item: "eval_only",
     train_false: "never_back",
     on_again: "train_always",
-    back_if_it_trained: "one_mode_without_finally",
+    back_if_it_trained: "one_mode_for_all",
     children_last: "one_mode_for_all",
-    cut_the_prediction: "detach_after",
+    cut_the_prediction: "eval_only",
 }

@@ -79,6 +79,33 @@ def one_call_a_tensor(model, optimizer, loss, limit):
     return math.hypot(*norms)
 
 
+def last_norm(model, optimizer, loss, limit):
+    optimizer.zero_grad()
+    loss(model).backward()
+    for p in model.parameters():
+        norm = nn.utils.clip_grad_norm_([p], limit)
+    optimizer.step()
+    return norm
+
+
+def whole_norm_first(model, optimizer, loss, limit):
+    optimizer.zero_grad()
+    loss(model).backward()
+    norm = nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+    for p in model.parameters():
+        nn.utils.clip_grad_norm_(p, limit)
+    optimizer.step()
+    return norm
+
+
+def norms_added(model, optimizer, loss, limit):
+    optimizer.zero_grad()
+    loss(model).backward()
+    norm = sum(nn.utils.clip_grad_norm_(p, limit) for p in model.parameters())
+    optimizer.step()
+    return norm
+
+
 def clamped(model, optimizer, loss, limit):
     optimizer.zero_grad()
     loss(model).backward()
@@ -166,6 +193,9 @@ RIGHT = (
 )
 
 MISTAKES = {
+    last_norm: "each_on_its_own",
+    whole_norm_first: "each_on_its_own",
+    norms_added: "each_on_its_own",
     one_call_a_tensor: "each_on_its_own",
     clamped: "by_value",
     not_at_all: "after_the_step",

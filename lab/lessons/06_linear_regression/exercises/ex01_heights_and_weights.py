@@ -6,13 +6,14 @@ on the data, for its limit does. A list of losses that are plain numbers is
 what one looks at to see whether a model learns.
 """
 
-# A type checker cannot see that .grad is not None after backward().
-# mypy: disable-error-code="misc,no-untyped-call,operator,return-value"
+# mypy: disable-error-code="misc,no-untyped-call,return-value"
 
 from __future__ import annotations
 
 import copy
 import random
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -76,88 +77,90 @@ HINTS = (
 )
 
 
-def forgot_zero(
-    model: nn.Module, heights: Tensor, weights: Tensor, lr: float, epochs: int
+def _train(
+    model: nn.Module,
+    heights: Tensor,
+    weights: Tensor,
+    lr: float,
+    epochs: int,
+    *,
+    kind: Callable[..., torch.optim.Optimizer] = torch.optim.SGD,
+    criterion: Callable[[Tensor, Tensor], Tensor] = nn.functional.mse_loss,
+    clear: bool = True,
 ) -> list[float]:
+    """Do as is asked, unless told otherwise."""
+    optimizer = kind(model.parameters(), lr=lr)
+    losses = []
+    for _ in range(epochs):
+        loss = criterion(model(heights), weights)
+        if clear:
+            optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def forgot_zero(*given: Any) -> list[float]:
     """The first step is right, those after it are not: the parameters end at
     {got[w]} and {got[b]} where {want[w]} and {want[b]} are expected. Each
     step uses the sum of all the gradients so far.
 
     backward() adds to .grad. Clear it once in every epoch.
     """
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    losses = []
-    for _ in range(epochs):
-        loss = nn.functional.mse_loss(model(heights), weights)
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return losses
+    return _train(*given, clear=False)
 
 
-def summed(
-    model: nn.Module, heights: Tensor, weights: Tensor, lr: float, epochs: int
-) -> list[float]:
+def summed(*given: Any) -> list[float]:
     """The losses are {got[losses]} where {want[losses]} is expected: the sum
     of the squared errors, N times their mean already in the first epoch.
 
     Its gradients are N times as large as well, so a learning rate that suits
     ten people is too large for a thousand. Take the mean.
     """
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    losses = []
-    for _ in range(epochs):
-        optimizer.zero_grad()
-        loss = ((model(heights) - weights) ** 2).sum()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return losses
+    return _train(*given, criterion=nn.MSELoss(reduction="sum"))
 
 
-def broadcast(
-    model: nn.Module, heights: Tensor, weights: Tensor, lr: float, epochs: int
-) -> list[float]:
+def broadcast(*given: Any) -> list[float]:
     """The first loss is already wrong, {got[losses]} where {want[losses]} is
     expected: every prediction was compared with the weight of everybody.
 
     A tensor of shape (N,) minus one of shape (N, 1) has shape (N, N), without
     a word. Predictions and weights both have the shape (N, 1): leave it.
     """
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    losses = []
-    for _ in range(epochs):
-        optimizer.zero_grad()
-        loss = ((model(heights).squeeze() - weights) ** 2).mean()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return losses
+    return _train(*given, criterion=lambda p, y: (p[:, 0] - y).pow(2).mean())
 
 
-def uphill(
-    model: nn.Module, heights: Tensor, weights: Tensor, lr: float, epochs: int
-) -> list[float]:
+def uphill(*given: Any) -> list[float]:
     """The parameters went the other way, to {got[w]} and {got[b]} where
     {want[w]} and {want[b]} are expected: you added the gradients.
 
     A gradient points to where the loss grows. A step downhill subtracts it.
     """
-    losses = []
-    for _ in range(epochs):
-        loss = nn.functional.mse_loss(model(heights), weights)
-        model.zero_grad()
-        loss.backward()
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter += lr * parameter.grad
-        losses.append(loss.item())
-    return losses
+    return _train(*given, kind=partial(torch.optim.SGD, maximize=True))
 
 
-def another_model(
-    model: nn.Module, heights: Tensor, weights: Tensor, lr: float, epochs: int
-) -> list[float]:
+def default_lr(*given: Any) -> list[float]:
+    """Your steps have the learning rate 0.001, which torch.optim.SGD takes
+    where none is given, and not {lr}: the parameters end at {got[w]} and
+    {got[b]} where {want[w]} and {want[b]} are expected.
+
+    The gradients are right. Whoever calls you chooses how far they lead.
+    """
+    return _train(*given, kind=lambda p, lr: torch.optim.SGD(p))
+
+
+def adam(*given: Any) -> list[float]:
+    """The parameters went to {got[w]} and {got[b]} with the steps of Adam,
+    which divides each gradient by its own size: the first step is as long as
+    lr, {lr}, whatever the gradient is.
+
+    Asked for is a step of lr times the gradient, without such a division.
+    """
+    return _train(*given, kind=torch.optim.Adam)
+
+
+def another_model(model: nn.Module, *given: Any) -> list[float]:
     """No gradient came to the parameters of the model that you were given,
     and they are still {got[w]} and {got[b]}. The losses come from elsewhere:
     perhaps from a copy, or from an nn.Linear that you made yourself.
@@ -165,16 +168,7 @@ def another_model(
     Whoever called you holds the first model and will predict with that one.
     Train it and no other.
     """
-    model = copy.deepcopy(model)
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    losses = []
-    for _ in range(epochs):
-        loss = nn.functional.mse_loss(model(heights), weights)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return losses
+    return _train(copy.deepcopy(model), *given)
 
 
 def never_moved(
@@ -183,9 +177,10 @@ def never_moved(
     """Gradients came, but the parameters are still {got[w]} and {got[b]}, so
     every epoch has the same loss: {got[losses]}.
 
-    Perhaps no step is taken, or .grad is cleared between backward() and the
-    step, or the step makes new tensors: p = p - … binds the name p anew, and
-    the model keeps the parameter that it had.
+    Perhaps no step is taken, or it stands before backward() and the gradients
+    that it is to use, or .grad is cleared between the two, or the step makes
+    new tensors: p = p - … binds the name p anew, and the model keeps the
+    parameter that it had.
     """
     losses = []
     for _ in range(epochs):
@@ -236,22 +231,14 @@ def losses_after(
     return losses
 
 
-def only_the_last(
-    model: nn.Module, heights: Tensor, weights: Tensor, lr: float, epochs: int
-) -> float:
+def only_the_last(*given: Any) -> float:
     """The model is trained well, but you return one number, {got[losses]},
     the loss of the last epoch.
 
     One loss does not show whether it falls. Put that of every epoch into a
     list: {want[losses]}.
     """
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    for _ in range(epochs):
-        loss = nn.functional.mse_loss(model(heights), weights)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return loss.item()
+    return _train(*given)[-1]
 
 
 def graphs_kept(
@@ -278,10 +265,10 @@ def by_formula(
     model: nn.Module, heights: Tensor, weights: Tensor, lr: float, epochs: int
 ) -> list[float]:
     """No gradient came to the parameters through autograd. They moved to
-    {got[w]} and {got[b]} all the same: by a formula that you worked out, by
-    finite differences, or in a copy, as torch.func makes them.
+    {got[w]} and {got[b]} all the same: by a formula, perhaps that of least
+    squares, by finite differences, or in a copy, as torch.func makes them.
 
-    That misses the secret {factor}, by which every gradient that backward()
+    That misses the secret number by which every gradient that backward()
     brings is multiplied. A formula fits one model, backward() fits all.
     """
     w, b = model.parameters()
@@ -293,25 +280,6 @@ def by_formula(
             w -= lr * 2 * (error * heights).mean()
             b -= lr * 2 * error.mean()
     return losses
-
-
-def least_squares(
-    model: nn.Module, heights: Tensor, weights: Tensor, lr: float, epochs: int
-) -> list[float]:
-    """The parameters are at the least-squares solution, {got[w]} and
-    {got[b]}, and no gradient brought them there. {epochs} steps along the
-    gradient lead to {want[w]} and {want[b]}.
-
-    For a straight line the solution can be written down. For most models it
-    can not, and for those this loop is made.
-    """
-    w, b = model.parameters()
-    centred = heights - heights.mean()
-    with torch.no_grad():
-        w.fill_((centred * weights).sum() / (centred**2).sum())
-        b.fill_(weights.mean() - w.sum() * heights.mean())
-        loss = ((model(heights) - weights) ** 2).mean()
-    return [loss.item()] * epochs
 
 
 def differences(heights: Tensor, weights: Tensor) -> int:
@@ -464,15 +432,16 @@ CHECK = Check(
         Mistake(summed, hint=2),
         Mistake(broadcast, hint=3),
         Mistake(uphill, hint=2),
+        Mistake(default_lr, hint=2),
+        Mistake(adam, hint=2),
         Mistake(never_moved, hint=2),
         Mistake(forgot_backward, hint=3),
         # Known by the facts alone: a new model starts from random numbers.
         Mistake(another_model, hint=1, within=1e6),
+        Mistake(by_formula, hint=1, within=1e6),
         Mistake(losses_after, hint=3),
         Mistake(only_the_last, hint=3),
         Mistake(graphs_kept, hint=2),
-        Mistake(by_formula, hint=1, within=0.01),
-        Mistake(least_squares, hint=1, within=0.01),
     ),
     # Every step rounds, and the next one starts from the rounded numbers.
     dtypes=("float64", "float32"),

@@ -74,10 +74,11 @@ HINTS = (
 def wrapped_items(
     model: nn.Module, batches: list[tuple[Tensor, Tensor]]
 ) -> Tensor:
-    """The result does not require grad: item() took a plain number out of
-    each loss, and torch.tensor() makes a new tensor of them, without history.
+    """The result does not require grad: item(), or torch.tensor() itself,
+    took nothing but a number out of each loss, unless detach() or no_grad()
+    had cut the graph off before.
 
-    Keep the losses themselves. And {got[loss]} is the mean of the losses of
+    Keep the losses as they are. And {got[loss]} is the mean of the losses of
     the batches; over all samples it is {want[loss]}.
     """
     losses = []
@@ -85,6 +86,19 @@ def wrapped_items(
         loss = nn.functional.mse_loss(model(x), y)
         losses.append(loss.item())
     return torch.tensor(losses).mean()
+
+
+def plain_mean(
+    model: nn.Module, batches: list[tuple[Tensor, Tensor]]
+) -> float:
+    """You returned a float, and only a tensor has a backward(). A float is
+    what item() and float() give; what is computed from such numbers alone is
+    a plain number as well.
+
+    Keep the losses as they are, and compute with the tensors.
+    """
+    losses = [nn.functional.mse_loss(model(x), y).item() for x, y in batches]
+    return sum(losses) / len(losses)
 
 
 def told_to_require_grad(
@@ -157,6 +171,21 @@ def summed(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> Tensor:
     for x, y in batches:
         total += nn.functional.mse_loss(model(x), y, reduction="sum")
     return total
+
+
+def divided_by_batches(
+    model: nn.Module, batches: list[tuple[Tensor, Tensor]]
+) -> Tensor:
+    """The graph is there, but {got[loss]} is the sum of the squared errors
+    divided by the number of batches.
+
+    The batches have {sizes} samples, and a mean over all samples, here
+    {want[loss]}, divides by the number of samples. len(batches) is another.
+    """
+    total = 0
+    for x, y in batches:
+        total += nn.functional.mse_loss(model(x), y, reduction="sum")
+    return total / len(batches)
 
 
 def last_batch(
@@ -292,9 +321,11 @@ CHECK = Check(
     expected=expected,
     mistakes=(
         Mistake(wrapped_items, hint=1),
+        Mistake(plain_mean, hint=1),
         Mistake(mean_of_means, hint=3),
         Mistake(sum_of_means, hint=3),
         Mistake(summed, hint=3),
+        Mistake(divided_by_batches, hint=3),
         Mistake(last_batch, hint=2),
         # Known by the facts alone, whatever the number is.
         Mistake(told_to_require_grad, hint=1, within=1e6),

@@ -42,27 +42,25 @@ def silent_broadcast(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     not be alike. Return the mean of the N squared errors in all four cases,
     as a scalar tensor that the caller can go backward from. N may be 1.
 
-    Where y does not hold exactly one target for each sample, let a ValueError
-    or a RuntimeError be raised. That holds for N + 1 targets, for two targets
-    a sample, and also for one target and N samples.
+    Where y does not hold exactly one target for each sample, let an exception
+    such as ValueError be raised. That holds for N + 1 targets, for two
+    targets a sample, and also for one target and N samples.
 
     For the predictions 3, 5 and 7 and the targets 2, 3 and 6 the loss is 2.
     While you are judged, the gradient is multiplied by a secret number on its
     way from the prediction to the model.
     """
-    prediction = model(x).reshape(-1)
-    if y.numel() != len(prediction):
-        raise ValueError(f"{len(prediction)} samples, {y.numel()} targets")
-    return ((prediction - y.reshape(-1)) ** 2).mean()
+    prediction = model(x)
+    return ((prediction - y.reshape(prediction.shape)) ** 2).mean()
 
 
 HINTS = (
     "What is the shape of the difference, and how many errors is the mean "
     "taken of?",
     "Look up broadcasting semantics: which sizes two shapes may have to be "
-    "combined. Then torch.Tensor.reshape, and numel() for the count.",
-    "Compare y.____() with the number of predictions first, then bring both "
-    "into the one shape (____,).",
+    "combined. Then torch.Tensor.reshape, and when it raises.",
+    "Bring the targets into the shape of what they are compared with, "
+    "y.____(prediction.____): that raises where their numbers differ.",
 )
 
 
@@ -295,8 +293,8 @@ def _go_backward(
     model = _Line(trial, shapes[0])
     try:
         loss = attempt(model, x.clone(), y.reshape(shapes[1]).clone())
-    except ValueError:
-        return "a ValueError", None
+    except (ValueError, AssertionError):
+        return "refused", None
     if not isinstance(loss, Tensor):
         forgotten = " Is there a return?" if loss is None else ""
         found = describe(loss)
@@ -312,7 +310,7 @@ def _go_backward(
 def _refuse(
     attempt: Attempt, trial: Trial, x: Tensor, y: Tensor
 ) -> dict[str, Value]:
-    """Return what was given a loss, or refused by another exception."""
+    """Return what was given a loss, or refused by a slip of the pen."""
     mismatches = {
         "N + 1 targets": (x, torch.cat((y, y[:1]))),
         "N - 1 targets": (x, y[1:]),
@@ -320,20 +318,20 @@ def _refuse(
         "N targets for 1 sample": (x[:1], y),
         "2 targets a sample": (x, torch.stack((y, y), dim=1)),
     }
-    passed, other = set(), set()
+    passed, slips = set(), set()
     for name, (some_x, some_y) in mismatches.items():
         for predicted, wanted in list(_CASES.values())[:2]:
             target = some_y if some_y.dim() == 2 else some_y.reshape(wanted)
             try:
                 attempt(_Line(trial, predicted), some_x, target.clone())
                 passed.add(name)
-            except (ValueError, RuntimeError):
-                pass
-            except Exception as error:
-                other.add(type(error).__name__)
+            except (NameError, AttributeError) as error:
+                slips.add(type(error).__name__)
+            except Exception:
+                continue
     return {
         "mismatches that give a loss": sorted(passed) or "none",
-        "other exceptions": sorted(other) or "none",
+        "exceptions by a slip": sorted(slips) or "none",
     }
 
 
@@ -349,7 +347,7 @@ def expected(trial: Trial) -> Values:
         "[dL/dw, dL/db], four times": [[dw, sum(slopes)] for _ in _CASES],
         "losses of one sample": [errors[0] ** 2 for _ in _CASES],
         "mismatches that give a loss": "none",
-        "other exceptions": "none",
+        "exceptions by a slip": "none",
     }
 
 

@@ -96,10 +96,11 @@ def no_grad_only(model: nn.Module, x: Tensor, y: Tensor) -> float:
 
 def eval_only(model: nn.Module, x: Tensor, y: Tensor) -> float:
     """The number is right, {got[mean squared error]}, but the model was
-    recorded, and it is left in eval mode.
+    recorded. Whether the modes come back was not looked at yet.
 
-    eval() tells the modules how to behave; it does not stop recording, which
-    is a switch of its own. And who trains on now does so without dropout.
+    eval() tells the modules how to behave; recording is a switch of its own.
+    detach() and item() come when the graph has been built, and the graph is
+    what takes the memory. Switch recording off before the model is called.
     """
     model.eval()
     return nn.functional.mse_loss(model(x), y).item()
@@ -121,9 +122,8 @@ def train_always(model: nn.Module, x: Tensor, y: Tensor) -> float:
     """A model that came in eval mode is in training mode afterwards, and so
     is a single module that had been put in eval mode, body.norm.
 
-    train() switches everything on, whatever it was before, and where the
-    model raises it is not reached. Remember the modes first, then put back
-    those.
+    train() switches everything on, whatever it was before, in finally too.
+    Remember the mode of each module first, then put back those.
     """
     model.eval()
     with torch.no_grad():
@@ -148,22 +148,6 @@ def one_mode_for_all(model: nn.Module, x: Tensor, y: Tensor) -> float:
         model.train(before)
 
 
-def one_mode_without_finally(model: nn.Module, x: Tensor, y: Tensor) -> float:
-    """The mode of the model comes back, with two gaps: body.norm, which alone
-    had been in eval mode, is in training mode now; and where the model raises
-    nothing is put back.
-
-    model.training is the mode of the outermost module only, and a line after
-    the call is not reached by an exception.
-    """
-    before = model.training
-    model.eval()
-    with torch.no_grad():
-        error = nn.functional.mse_loss(model(x), y).item()
-    model.train(before)
-    return error
-
-
 def not_after_an_exception(model: nn.Module, x: Tensor, y: Tensor) -> float:
     """All is well until the model raises: then the lines that put the modes
     back are not reached, and in training mode afterwards: {got[in
@@ -179,39 +163,6 @@ def not_after_an_exception(model: nn.Module, x: Tensor, y: Tensor) -> float:
     for module, mode in modes:
         module.training = mode
     return error
-
-
-def detach_after(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """The modes and the number are right, but the model was recorded: the
-    result was cut loose when the graph had been built.
-
-    detach() and item() spare nothing while the model runs, and the graph is
-    what takes the memory. Switch recording off before the model is called.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        return nn.functional.mse_loss(model(x), y).detach()
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
-def requires_grad_off(model: nn.Module, x: Tensor, y: Tensor) -> float:
-    """Requiring grad afterwards: {got[requiring grad afterwards]}. You
-    switched the parameters off, and the next step would train nothing.
-
-    Putting True back would not do either: body.norm.bias had been frozen on
-    purpose. Leave the parameters alone and switch recording off.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    model.requires_grad_(False)
-    try:
-        return nn.functional.mse_loss(model(x), y).item()
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def recorded_in_eval_mode(x: Tensor) -> bool:
@@ -236,6 +187,12 @@ def largest_after_dropout(p: Tensor) -> Tensor:
 _EPS = 0.25
 _ALL_BUT_NORM = "all but body.norm"
 _WITH_NORM_OFF = f"in training mode, where {_ALL_BUT_NORM} had been"
+_LATER = "not looked at"
+_MODES = {
+    "in training mode, where all had been": "all",
+    "in training mode, where none had been": "none",
+    _WITH_NORM_OFF: _ALL_BUT_NORM,
+}
 
 
 def draw(rng: random.Random) -> dict[str, Input]:
@@ -306,6 +263,9 @@ class _Model(nn.Module):
 def observe(attempt: Attempt, trial: Trial) -> Values:
     """The model comes four times: in training mode, in eval mode, in training
     mode but for its norm, and once more so, to raise.
+
+    A label is about one thing: the modes count where the model was not
+    recorded, and an exception where the modes came back without one.
     """
     on: set[str] = set()
     recording, recorded = set[bool](), set[bool]()
@@ -334,7 +294,13 @@ def observe(attempt: Attempt, trial: Trial) -> Values:
             attempt(model, x, y)
         seen[_WITH_NORM_OFF] = _in_training(model)
         model.begin()
-        seen |= _raising(attempt, model, x, y)
+        raising = _raising(attempt, model, x, y)
+    if any(seen[name] != mode for name, mode in _MODES.items()):
+        raising = dict.fromkeys(raising, _LATER)
+    seen |= raising
+    if True in recorded:
+        later = (*_MODES, *raising, "the result requires grad")
+        seen |= dict.fromkeys(later, _LATER)
     return seen | {
         "the model runs": bool(recorded),
         "in training mode while the model runs": _tell(on, model),
@@ -439,10 +405,8 @@ def expected(trial: Trial) -> Values:
         "requiring grad afterwards": requiring_grad,
         "random state is as before": True,
         "recording is on afterwards": True,
-        "in training mode, where all had been": "all",
         "recording is on inside a no_grad of the caller": False,
-        "in training mode, where none had been": "none",
-        _WITH_NORM_OFF: _ALL_BUT_NORM,
+        **_MODES,
         "an exception of the model passes through": True,
         "in training mode after an exception": _ALL_BUT_NORM,
         "requiring grad after an exception": requiring_grad,
@@ -477,10 +441,7 @@ CHECK = Check(
         Mistake(never_back, hint=1),
         Mistake(train_always, hint=1),
         Mistake(one_mode_for_all, hint=3),
-        Mistake(one_mode_without_finally, hint=3),
         Mistake(not_after_an_exception, hint=2),
-        Mistake(detach_after, hint=2),
-        Mistake(requires_grad_off, hint=2),
     ),
     predictions=(recorded_in_eval_mode, largest_after_dropout),
 )
