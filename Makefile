@@ -36,7 +36,7 @@ setup: ## make .venv: VARIANT=auto|cpu|cuda PYTHON=python3.12
 ready:
 	@$(if $(LAB_BIN),,sh requirements/setup.sh $(call quote,$(VARIANT)) >/dev/null)
 
-lesson: ready ## the lesson: X=3 Y=1 DEVICE=cuda DTYPE=float64 SEED=1
+lesson: ready ## a lesson: X=3 Y=1 DEVICE=cuda; LESSON=06 P="lr=1 epochs=9"
 	@$(BIN)/lab lesson $(if $(LESSON),$(call quote,$(LESSON))) $(options) $(ARGS)
 
 exercises: ready ## your answers, judged; SOLUTIONS=1: the solutions

@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 # How many honest errors an error may be before it is no rounding error. docs/verification.md has the evidence, gathered
-# where a measured spread is part of what one honest error is; without one, as here, C is stricter. The lesson's own
-# gradients stay below half of it for every x, y and dtype that tests/test_lesson_forms.py tries.
+# where a measured spread is part of what one honest error is; without one, as here, C is stricter. The lessons' own
+# gradients stay below half of it for all parameters and dtypes that tests/test_lesson_forms.py and _06.py try.
 C = 16.0
 
 

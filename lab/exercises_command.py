@@ -54,7 +54,7 @@ def _explain(session: Session, judgement: Judgement, console: Any) -> None:
     exercise = session.find(judgement.id)
     again = _again(session, exercise, judgement.seed)
     for text in explain_judgement(judgement, session.path(exercise), again=again):
-        console.print(text)
+        console.print(text, soft_wrap=bool(text.no_wrap))
 
 
 @exercises_app.callback(invoke_without_command=True)

@@ -163,6 +163,11 @@ def test_the_seed_decides_what_is_drawn(exercise):
 
 
 @every_exercise
+def test_learners_who_name_no_dtype_are_judged(exercise):
+    assert "float32" in load_check(exercise).dtypes
+
+
+@every_exercise
 def test_every_dtype_holds_what_is_drawn_exactly(exercise):
     for seed in SEEDS:
         for trial in trials_of(exercise, seed)[1]:

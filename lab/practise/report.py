@@ -53,9 +53,9 @@ def explain_judgement(judgement: Judgement, path: Path, *, again: str) -> Iterat
     if judgement.hint:
         yield Text(f"Hint {judgement.step} of 4: {judgement.hint}")
     if judgement.status is Status.WRONG:
-        yield Text(f"Your file: {path}", style="dim")
+        yield Text(f"Your file: {path}", style="dim", no_wrap=True)  # these two are copied and pasted
         if judgement.comparisons:
-            yield Text(f"The same numbers again: {again}", style="dim")
+            yield Text(f"The same numbers again: {again}", style="dim", no_wrap=True)
 
 
 def _printable(output: str) -> str:
