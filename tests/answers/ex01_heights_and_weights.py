@@ -221,6 +221,32 @@ def by_lstsq(model, heights, weights, lr, epochs):
     return [F.mse_loss(model(heights), weights).item() for _ in range(epochs)]
 
 
+def unlearned_sums(model, heights, weights, lr, epochs):
+    optimizer, losses = torch.optim.SGD(model.parameters(), lr=lr), []
+    for _ in range(epochs):
+        loss = ((model(heights) - weights) ** 2).sum()
+        optimizer.zero_grad()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def zeros(model, heights, weights, lr, epochs):
+    return [0.0] * epochs
+
+
+def returned_in_the_loop(model, heights, weights, lr, epochs):
+    optimizer, losses = torch.optim.SGD(model.parameters(), lr=lr), []
+    for _ in range(epochs):
+        loss = F.mse_loss(model(heights), weights)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+        return losses
+    return losses
+
+
 RIGHT = (
     by_hand,
     cleared_at_the_end,
@@ -232,6 +258,9 @@ RIGHT = (
 MISTAKES = {
     accumulated: "forgot_zero",
     a_new_layer: "another_model",
+    unlearned_sums: "another_model",
+    zeros: "another_model",
+    returned_in_the_loop: "one_epoch",
     rebound: "never_moved",
     cleared_between: "never_moved",
     stepped_too_early: "never_moved",

@@ -106,6 +106,22 @@ def backward_of_each_batch(model, batches):
     return total
 
 
+def backward_returned(model, batches):
+    errors = torch.cat([model(x) - y for x, y in batches])
+    return (errors**2).mean().backward()
+
+
+def backward_and_no_return(model, batches):
+    for x, y in batches:
+        F.mse_loss(model(x), y).backward()
+
+
+def backward_and_a_list(model, batches):
+    losses = [F.mse_loss(model(x), y) for x, y in batches]
+    sum(losses).backward()
+    return losses
+
+
 RIGHT = (
     summed_and_divided,
     weighted_means,
@@ -129,4 +145,7 @@ MISTAKES = {
     all_sums: "summed",
     errors_over_batches: "divided_by_batches",
     backward_of_each_batch: "backward_inside",
+    backward_returned: "backward_inside",
+    backward_and_no_return: "backward_inside",
+    backward_and_a_list: "backward_inside",
 }

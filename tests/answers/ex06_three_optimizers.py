@@ -164,6 +164,39 @@ def reset(model, loss, lr, steps):
     }
 
 
+def put_back_and_cleared_once(model, loss, lr, steps):
+    start = copy.deepcopy(model.state_dict())
+    losses = shallow(model, loss, lr, steps)
+    model.load_state_dict(start)
+    model.zero_grad()
+    return losses
+
+
+def copied_back_once(model, loss, lr, steps):
+    start = [p.detach().clone() for p in model.parameters()]
+    losses = shallow(model, loss, lr, steps)
+    for p, before in zip(model.parameters(), start, strict=True):
+        p.data.copy_(before)
+    return losses
+
+
+def restored_before_each_of_three(model, loss, lr, steps):
+    start, losses = copy.deepcopy(model.state_dict()), {}
+    for name, kind, more in (("sgd", SGD, {}), ("momentum", SGD, {"momentum": 0.9}), ("adam", Adam, {})):
+        model.load_state_dict(start)
+        losses[name] = _run(model, kind(model.parameters(), lr=lr, **more), loss, steps)
+    return losses
+
+
+def loaded_into_copies_afterwards(model, loss, lr, steps):
+    start, losses = copy.deepcopy(model.state_dict()), {}
+    for name, kind, more in (("sgd", SGD, {}), ("momentum", SGD, {"momentum": 0.9}), ("adam", Adam, {})):
+        trained = copy.deepcopy(model) if losses else model
+        trained.load_state_dict(start)
+        losses[name] = _run(trained, kind(trained.parameters(), lr=lr, **more), loss, steps)
+    return losses
+
+
 RIGHT = (
     one_after_the_other,
     restored_from_a_copy,
@@ -174,6 +207,10 @@ RIGHT = (
 MISTAKES = {
     shallow: "goes_on",
     a_dict_of_the_state: "restored_from_itself",
+    put_back_and_cleared_once: "one_copy",
+    copied_back_once: "put_back_once",
+    restored_before_each_of_three: "given_model_trained",
+    loaded_into_copies_afterwards: "given_model_trained",
     optimizers_first: "other_parameters",
     piled_up: "never_cleared",
     the_first_on_the_model: "given_model_trained",

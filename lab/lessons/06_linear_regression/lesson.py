@@ -179,14 +179,13 @@ def is_tame(*points: tuple[float, float]) -> bool:
 
 
 tame = is_tame(*path)
-final = loss_at(w, b).item()
+losses.append(loss_at(w, b).item())
 print("  after epoch        loss         w         b")
-for k in (k for k in (0, 1, 2, 10, 100, epochs) if k <= epochs):
-    value = final if k == epochs else losses[k]
-    print(f"  {k:>11} {value:>11.5g} {path[k][0]:>9.5g} {path[k][1]:>9.5g}")
-    if k == epochs:
-        break
-if not final < losses[0]:
+for k in sorted(k for k in {0, 1, 2, 10, 100, epochs} if k <= epochs):
+    print(
+        f"  {k:>11} {losses[k]:>11.5g} {path[k][0]:>9.5g} {path[k][1]:>9.5g}"
+    )
+if not losses[-1] < losses[0]:
     print(f"the loss has grown: lr = {lr:g} is too large, see part 5")
 claim("w and b are still leaves, changed in place", w.is_leaf and b.is_leaf)
 
@@ -215,9 +214,9 @@ def plot_fit(axes) -> None:
 
 def plot_loss(axes) -> None:
     height = [v if 0 < v < 1e30 else None for v in losses]
-    axes.set(xlabel="epoch", ylabel="loss (minutes²)")
+    axes.set(xlabel="after epoch", ylabel="loss (minutes²)")
     axes.set_title("The loss curve")
-    axes.plot(range(epochs), height, color="C0", linewidth=2)
+    axes.plot(height, color="C0", linewidth=2)
     axes.set_yscale("log")
     if epochs > 50:
         axes.set_xscale("symlog", linthresh=10)

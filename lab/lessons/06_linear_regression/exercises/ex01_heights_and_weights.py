@@ -162,8 +162,9 @@ def adam(*given: Any) -> list[float]:
 
 def another_model(model: nn.Module, *given: Any) -> list[float]:
     """No gradient came to the parameters of the model that you were given,
-    and they are still {got[w]} and {got[b]}. The losses come from elsewhere:
-    perhaps from a copy, or from an nn.Linear that you made yourself.
+    and they are still {got[w]} and {got[b]}. Perhaps no backward() was called
+    through your loss, or the loss is that of another model: of a copy, or of
+    an nn.Linear that you made yourself.
 
     Whoever called you holds the first model and will predict with that one.
     Train it and no other.
@@ -239,6 +240,14 @@ def only_the_last(*given: Any) -> float:
     list: {want[losses]}.
     """
     return _train(*given)[-1]
+
+
+def one_epoch(*given: Any) -> list[float]:
+    """One step was taken, and one loss came back, {got[losses]}, where
+    {epochs} epochs were asked for. Perhaps return stands inside the loop and
+    ends it: indent it no deeper than the for.
+    """
+    return _train(*given[:4], epochs=1)
 
 
 def graphs_kept(
@@ -441,6 +450,7 @@ CHECK = Check(
         Mistake(by_formula, hint=1, within=1e6),
         Mistake(losses_after, hint=3),
         Mistake(only_the_last, hint=3),
+        Mistake(one_epoch, hint=1),
         Mistake(graphs_kept, hint=2),
     ),
     # Every step rounds, and the next one starts from the rounded numbers.

@@ -154,13 +154,24 @@ def restored_from_itself(model: nn.Module, *given: Any) -> _Losses:
 def one_copy(model: nn.Module, *given: Any) -> _Losses:
     """The model that was given is as it was, but momentum goes on where sgd
     has ended, and adam where momentum has: their losses are {got[momentum]}
-    and {got[adam]}. All three trained one copy.
+    and {got[adam]}. All three trained one copy, or the model itself, which
+    you put back only at the end.
 
-    The copy is changed by the first run, as the model would have been. Each
-    run needs its own.
+    Each run needs a copy of its own, or the start put back before it.
     """
     trained = deepcopy(model)
     return {name: _run(name, trained, *given) for name in _NAMES}
+
+
+def put_back_once(model: nn.Module, *given: Any) -> _Losses:
+    """You put the model back only at the end, and its gradients are left:
+    momentum went on where sgd had ended, with {got[momentum]}. Put back the
+    parameters after every run, and clear the gradients.
+    """
+    start = deepcopy(model.state_dict())
+    losses = goes_on(model, *given)
+    model.load_state_dict(start)
+    return losses
 
 
 def new_models(model: nn.Module, *given: Any) -> _Losses:
@@ -266,11 +277,11 @@ def adam_by_default(
     """adam has the losses {got[adam]}, and with a learning rate of {lr} they
     are {want[adam]}: it ran with the 0.001 that it takes where none is given.
     """
-    losses = {}
-    for name in _NAMES:
-        rate = 0.001 if name == "adam" else lr
-        losses[name] = _run(name, deepcopy(model), loss, rate, steps)
-    return losses
+    rates = {"sgd": lr, "momentum": lr, "adam": 0.001}
+    return {
+        name: _run(name, deepcopy(model), loss, rate, steps)
+        for name, rate in rates.items()
+    }
 
 
 def first_step_of_adam(w: Tensor) -> Tensor:
@@ -329,9 +340,9 @@ def observe(attempt: Attempt, trial: Trial) -> Values:
     with torch.no_grad():
         model.weight.fill_(trial.inputs["w"])
         model.bias.fill_(trial.inputs["b"])
-    before, loaded = deepcopy(model), list[str]()
-    model.register_load_state_dict_post_hook(
-        lambda *_: loaded.append(_compare(model, before))
+    before, loads = deepcopy(model), list[set[str]]()
+    model.register_load_state_dict_post_hook(  # copies have it as well
+        lambda to, _: loads.append({_compare(m, before) for m in (to, model)})
     )
     start = loss(before).item()
     lr, steps = trial.inputs["lr"], int(trial.inputs["steps"])
@@ -340,7 +351,7 @@ def observe(attempt: Attempt, trial: Trial) -> Values:
         **_read(losses),
         "the model given": _compare(model, before),
         # Nothing is expected of these. They tell mistakes apart.
-        "loaded in vain": "changed" in loaded,
+        "loaded in vain": {"changed"} in loads,
         "started elsewhere": seen[1:2] not in ([], [start]),
     }
 
@@ -370,14 +381,10 @@ def _compare(model: nn.Module, before: nn.Module) -> str:
 def expected(trial: Trial) -> Values:
     """The three updates, written out for the two numbers of a line."""
     values: dict[str, Value] = {}
-    for name, update in (
-        ("sgd", _sgd),
-        ("momentum", _heavy),
-        ("adam", _adam),
-    ):
+    updates = zip(_NAMES, (_sgd, _heavy, _adam), strict=True)
+    for name, update in updates:
         line = [trial.inputs["w"], trial.inputs["b"]]
-        memories = [[0.0, 0.0], [0.0, 0.0]]
-        losses = []
+        memories, losses = [[0.0, 0.0], [0.0, 0.0]], []
         for step in range(1, int(trial.inputs["steps"]) + 1):
             loss, slopes = _differentiate(line, trial)
             losses.append(loss)
@@ -434,6 +441,7 @@ CHECK = Check(
         Mistake(restored_from_itself, hint=2),
         Mistake(goes_on, hint=1),
         Mistake(one_copy, hint=1),
+        Mistake(put_back_once, hint=1),
         # Known by the facts alone: what it starts from is random.
         Mistake(new_models, hint=1, within=1e12),
         Mistake(other_parameters, hint=1),
