@@ -694,7 +694,7 @@ def plot_drift(axes) -> None:
         limits = [allowed[k - 1].item() for k in few]
         axes.plot(few, limits, ":", color="C0", label="tolerance of the line")
     axes.set_yscale("log")
-    axes.legend(frameon=False)
+    axes.legend(loc="center right", framealpha=1)
 
 
 picture("drift", draw(plot_parting, plot_drift, width=11))

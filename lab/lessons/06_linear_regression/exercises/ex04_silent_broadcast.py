@@ -310,29 +310,55 @@ def _go_backward(
 def _refuse(
     attempt: Attempt, trial: Trial, x: Tensor, y: Tensor
 ) -> dict[str, Value]:
-    """Return what was given a loss, or refused by a slip of the pen."""
+    """Return what was given a loss, or refused by a slip of the pen.
+
+    The rest, which is refused by who counts only in part, is looked at where
+    there is nothing larger to tell.
+    """
+    twice = torch.stack((y, y), dim=1)
     mismatches = {
         "N + 1 targets": (x, torch.cat((y, y[:1]))),
         "N - 1 targets": (x, y[1:]),
         "1 target for N samples": (x, y[:1]),
         "N targets for 1 sample": (x[:1], y),
-        "2 targets a sample": (x, torch.stack((y, y), dim=1)),
+        "2 targets a sample": (x, twice),
     }
-    passed, slips = set(), set()
-    for name, (some_x, some_y) in mismatches.items():
-        for predicted, wanted in list(_CASES.values())[:2]:
-            target = some_y if some_y.dim() == 2 else some_y.reshape(wanted)
+    rest = {
+        "2 targets for each of 2 samples": (x[:2], twice[:2]),
+        "2 targets for 1 sample": (x[:1], twice[:1]),
+        "3 targets a sample": (x, torch.stack((y, y, y), dim=1)),
+    }
+    cases, slips = list(_CASES.values()), set[str]()
+    passed = _pass(attempt, trial, mismatches, cases[:2], slips)
+    if not passed:
+        rest |= mismatches
+        passed = _pass(attempt, trial, rest, cases, slips)
+    return {
+        "mismatches that give a loss": sorted(passed) or "none",
+        "exceptions by a slip": sorted(slips) or "none",
+    }
+
+
+def _pass(
+    attempt: Attempt,
+    trial: Trial,
+    mismatches: dict[str, tuple[Tensor, Tensor]],
+    cases: list[_Shapes],
+    slips: set[str],
+) -> set[str]:
+    """Return the names of the mismatches that give a loss; note slips."""
+    passed = set()
+    for name, (x, y) in mismatches.items():
+        for predicted, wanted in cases:
+            target = y if y.dim() == 2 else y.reshape(wanted)
             try:
-                attempt(_Line(trial, predicted), some_x, target.clone())
+                attempt(_Line(trial, predicted), x.clone(), target.clone())
                 passed.add(name)
             except (NameError, AttributeError) as error:
                 slips.add(type(error).__name__)
             except Exception:
                 continue
-    return {
-        "mismatches that give a loss": sorted(passed) or "none",
-        "exceptions by a slip": sorted(slips) or "none",
-    }
+    return passed
 
 
 def expected(trial: Trial) -> Values:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import random
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,7 +52,8 @@ def read_a_loss_curve(
         "converged"       none of these
 
     The epoch is that of the smallest validation loss, the first of them if
-    there are several. nan counts as no number: it is not the smallest.
+    there are several. nan counts as no number: it is not the smallest. Leave
+    both lists as they are.
 
     For train = [64, 16, 4, 1] and validation = [26, 2, 2, 5] return
     ("overfitting", 1), and with validation = [65, 17, 5, 2] it would be
@@ -90,10 +92,15 @@ def _keep(validation: list[float]) -> tuple[float, int]:
 
 
 def _name(
-    train: list[float], last: float, smallest: float, margin: float = 1.25
+    train: list[float],
+    last: float,
+    smallest: float,
+    *,
+    margin: float = 1.25,
+    diverging: bool = True,
 ) -> str:
-    """Return the word, for mistakes in the epoch."""
-    if not math.isfinite(train[-1]) or train[-1] > train[0]:
+    """Return the word, for mistakes in the epoch or in the first rule."""
+    if diverging and not train[-1] <= train[0] < math.inf:
         return "diverging"
     if last > margin * smallest:
         return "overfitting"
@@ -111,11 +118,7 @@ def nan_slips_through(train: _Losses, validation: _Losses) -> _Said:
     smallest, epoch = _keep(validation)
     if train[-1] > train[0]:
         return "diverging", epoch
-    if validation[-1] > 1.25 * smallest:
-        return "overfitting", epoch
-    if train[-1] < 0.75 * train[-3]:
-        return "still learning", epoch
-    return "converged", epoch
+    return _name(train, validation[-1], smallest, diverging=False), epoch
 
 
 def inf_slips_through(train: _Losses, validation: _Losses) -> _Said:
@@ -128,11 +131,7 @@ def inf_slips_through(train: _Losses, validation: _Losses) -> _Said:
     smallest, epoch = _keep(validation)
     if not train[-1] <= train[0]:
         return "diverging", epoch
-    if validation[-1] > 1.25 * smallest:
-        return "overfitting", epoch
-    if train[-1] < 0.75 * train[-3]:
-        return "still learning", epoch
-    return "converged", epoch
+    return _name(train, validation[-1], smallest, diverging=False), epoch
 
 
 def nan_is_the_first(train: _Losses, validation: _Losses) -> _Said:
@@ -280,17 +279,20 @@ def _descend(
 
 def draw(rng: random.Random) -> dict[str, Input]:
     """One run of each kind in every trial, in an order of its own."""
+    unmeasured = _draw_past_the_best(rng, train=2.0, validation=1.0)
+    unmeasured[1][0] = "nan"
     runs: list[tuple[str, Input]] = [
         ("falling", _draw_falling(rng)),
         ("settled", _draw_past_the_best(rng, train=2.0, validation=20.0)),
         ("overfitting", _draw_past_the_best(rng, train=0.0, validation=1.0)),
-        ("nan at first", _draw_unmeasured(rng)),
+        ("nan at first", unmeasured),
         ("swinging", _draw_swinging(rng)),
         ("growing", _draw_growing(rng)),
         ("nan at the end", _draw_broken(rng)),
         ("inf throughout", _draw_overflown(rng)),
     ]
-    return dict(rng.sample(runs, len(runs)))
+    edges = [3.0 * rng.randrange(2, 9), 4.0 * rng.randrange(2, 9)]
+    return {**dict(rng.sample(runs, len(runs))), "edges": edges}
 
 
 def _draw_falling(rng: random.Random) -> Input:
@@ -318,11 +320,6 @@ def _draw_past_the_best(
         _descend(1 / 2, start, epochs, best=0, floor=train),
         _descend(1 / 2, start, epochs, best=best, floor=floor),
     ]
-
-
-def _draw_unmeasured(rng: random.Random) -> Input:
-    train, validation = _draw_past_the_best(rng, train=2.0, validation=1.0)
-    return [train, ["nan", *validation[1:]]]
 
 
 def _draw_swinging(rng: random.Random) -> Input:
@@ -359,19 +356,40 @@ def _draw_overflown(rng: random.Random) -> Input:
     return [["inf"] * len(validation), validation]
 
 
+def _add_edges(trial: Trial) -> dict[str, Any]:
+    """Return the runs that were drawn; and by their losses those on an edge
+    of a rule or a little beside it, with a peak, or with inf at the end.
+    """
+    runs = dict(trial.inputs)
+    last, best = runs.pop("edges")
+    flat = (2 * last, last, last, last, best)
+    rows = [(*flat[:2], peak, *flat[3:]) for peak in (4 * last, "inf")]
+    rows.append((*flat[:3], "inf", best))
+    for off in (-1 / 16, 0.0, 1 / 16):
+        rows.append((last + off, *flat[1:]))
+        rows.append((*flat[:1], last / 0.75 + off, *flat[2:]))
+        rows.append((*flat[:4], 1.25 * best + off))
+    for *train, end in rows:
+        run = [train, [2 * best, best, best, end]]
+        runs[f"{run[0]} and {run[1]}"] = run
+    return runs
+
+
 def observe(attempt: Attempt, trial: Trial) -> Values:
-    said = {
-        name: list(
-            read_answer(
-                attempt(*map(_read_losses, run)), "word", "epoch", read=_read
-            ).values()
-        )
-        for name, run in trial.inputs.items()
-    }
+    said, kept, wanted = dict[str, Any](), True, expected(trial)
+    for name, run in _add_edges(trial).items():
+        losses = [_read_losses(part) for part in run]
+        before = [list(part) for part in losses]
+        answer = read_answer(attempt(*losses), "word", "epoch", read=_read)
+        said[name] = list(answer.values())
+        kept = kept and losses == before
+    # An edge is worth telling where there is nothing larger to tell.
+    if any(said[run] != wanted[run] for run in said if run in trial.inputs):
+        said |= {run: None for run in said if run not in trial.inputs}
     # Who overlooks nan may have thought of inf or not: it is told next.
     if said["nan at the end"][0] != "diverging":
         said["inf throughout"][0] = "not looked at"
-    return said
+    return said | {"both lists are as they were": kept}
 
 
 def _read_losses(losses: list[float | str]) -> list[float]:
@@ -388,8 +406,8 @@ def _read(part: object) -> Value:
 
 def expected(trial: Trial) -> Values:
     """The rules, on numbers alone: nan and inf are words in the inputs."""
-    values: dict[str, Value] = {}
-    for name, (train, validation) in trial.inputs.items():
+    values: dict[str, Value] = {"both lists are as they were": True}
+    for name, (train, validation) in _add_edges(trial).items():
         smallest = min(float(loss) for loss in validation if loss != "nan")
         epoch = validation.index(smallest)
         if train[-1] in ("inf", "nan") or train[-1] > train[0]:
@@ -409,24 +427,13 @@ CHECK = Check(
     first={
         "overfitting": [[64.0, 16.0, 4.0, 1.0], [26.0, 2.0, 2.0, 5.0]],
         "falling": [[64.0, 49.0, 37.5, 28.75], [65.0, 50.0, 38.5, 29.75]],
-        "settled": [
-            [18.0, 3.0, 2.5, 2.25, 2.125],
-            [16.0, 10.0, 10.0, 11.0, 11.5],
-        ],
-        "nan at first": [
-            [18.0, 3.0, 2.5, 2.25, 2.125],
-            ["nan", 3.0, 1.0, 2.0, 3.0],
-        ],
-        "swinging": [
-            [49.0, 9.0, 20.0, 8.0, 18.0],
-            [18.0, 10.0, 6.0, 4.0, 3.0],
-        ],
+        "settled": [[18.0, 3.0, 2.75, 2.5], [16.0, 10.0, 10.0, 11.5]],
+        "nan at first": [[18.0, 3.0, 2.75, 2.5], ["nan", 1.0, 2.0, 3.0]],
+        "swinging": [[49.0, 9.0, 20.0, 8.0, 18.0], [9.0, 6.0, 5.0, 4.0, 3.0]],
         "growing": [[2.0, 3.0, 6.0, 12.0], [6.0, 15.0, 2.0, 34.0]],
-        "nan at the end": [
-            [2.0, 17.0, "inf", "nan"],
-            [18.0, 3.0, "inf", "nan"],
-        ],
+        "nan at the end": [[2.0, 9.0, "inf", "nan"], [8.0, 3.0, 9.0, "nan"]],
         "inf throughout": [["inf"] * 4, [24.0, 20.0, 20.0, 21.0]],
+        "edges": [12.0, 8.0],
     },
     draw=draw,
     observe=observe,

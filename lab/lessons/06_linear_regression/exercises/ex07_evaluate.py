@@ -44,10 +44,10 @@ def evaluate(model: nn.Module, x: Tensor, y: Tensor) -> float | Tensor:
     While the model runs, all of its modules are in eval mode, and recording
     is switched off. Afterwards everything is as it was before: each module is
     in the mode that it had, also where a single one inside a model in
-    training mode had been put in eval mode; the parameters, whether they
-    require grad, their .grad, the running statistics, the random state and
-    recording itself are untouched. All of that holds where the model raises,
-    too: its exception reaches the caller.
+    training mode had been put in eval mode; x, y, the parameters, whether
+    they require grad, their .grad, the running statistics, the random state
+    and recording itself are untouched. All of that holds where the model
+    raises, too: its exception reaches the caller.
 
     Where the model predicts 2 and 1 and y is 1 and 3, the result is 2.5.
     """
@@ -276,6 +276,7 @@ def observe(attempt: Attempt, trial: Trial) -> Values:
         recorded.add(is_recorded)
 
     model, x, y = _Model(trial, spy), trial.tensor("x"), trial.tensor("y")
+    before = x.clone(), y.clone()
     # Dropout draws, and so may an attempt; nobody else is to notice.
     with torch.random.fork_rng(range(torch.cuda.device_count())):
         model.begin(norm=True)
@@ -301,7 +302,10 @@ def observe(attempt: Attempt, trial: Trial) -> Values:
     if True in recorded:
         later = (*_MODES, *raising, "the result requires grad")
         seen |= dict.fromkeys(later, _LATER)
+    kept = all(map(torch.equal, (x, y), before))
+    traced = x.requires_grad or y.requires_grad
     return seen | {
+        "x and y are as before": kept and not traced,
         "the model runs": bool(recorded),
         "in training mode while the model runs": _tell(on, model),
         "recording is on while the model runs": True in recording,
@@ -411,6 +415,7 @@ def expected(trial: Trial) -> Values:
         "in training mode after an exception": _ALL_BUT_NORM,
         "requiring grad after an exception": requiring_grad,
         "recording is on after an exception": True,
+        "x and y are as before": True,
         "the model runs": True,
         "in training mode while the model runs": "none",
         "recording is on while the model runs": False,

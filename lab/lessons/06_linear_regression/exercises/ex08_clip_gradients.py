@@ -198,8 +198,9 @@ def scaled_up(
     {want[norm]}. But scale.grad became {got[scale.grad below the limit]}
     where it should have stayed {want[scale.grad below the limit]}.
 
-    You multiplied by limit / norm always, and that is above 1 for a short
-    gradient. Then a step near the minimum jumps away from it.
+    You multiplied by limit / norm, and that is above 1 where the norm itself,
+    not its square, is below the limit. Then a step near the minimum jumps
+    away from it. Multiply only where the norm is above the limit.
     """
     optimizer.zero_grad()
     loss(model).backward()
@@ -273,8 +274,10 @@ _NAMES = ("weight", "bias", "scale")  # the parameters that the loss uses
 
 
 def draw(rng: random.Random) -> dict[str, Input]:
-    """Every norm is above 3 whatever the factor, every limit below that, and
-    what is loose above any norm.
+    """Every norm is above 3 whatever the factor, and every limit below that.
+
+    With a factor of 1, what is loose lies between the norm and its square,
+    and what is close a little below the norm.
     """
 
     def slope() -> float:
@@ -283,10 +286,12 @@ def draw(rng: random.Random) -> dict[str, Input]:
     def start() -> float:
         return rng.randrange(4, 17) / 4
 
+    slopes = [slope() for _ in range(9)]
+    norm = sum(entry**2 for entry in slopes) ** 0.5
     return {
-        "d_weight": [[slope() for _ in range(3)] for _ in range(2)],
-        "d_bias": [slope() for _ in range(2)],
-        "d_scale": slope(),
+        "d_weight": [slopes[:3], slopes[3:6]],
+        "d_bias": slopes[6:8],
+        "d_scale": slopes[8],
         "weight": [[start() for _ in range(3)] for _ in range(2)],
         "bias": [float(entry) for entry in rng.sample((1, 2, 4), 2)],
         "scale": start(),
@@ -294,19 +299,39 @@ def draw(rng: random.Random) -> dict[str, Input]:
         "before": rng.choice((2.0, 3.0, 4.0)),
         "lr": rng.choice((1 / 16, 1 / 8)),
         "limit": rng.choice((1.0, 1.5, 2.0)),
-        "loose": 256.0,
+        "loose": float(round(norm * rng.choice((1.25, 1.5, 2.0)))),
+        "close": float(int(norm * 7 / 8)),
     }
 
 
 def observe(attempt: Attempt, trial: Trial) -> Values:
-    """A step with gradients above the limit, and one with the same below."""
-    limit, loose = trial.inputs["limit"], trial.inputs["loose"]
-    above = _step(attempt, trial, limit)
-    below = _step(attempt, trial, loose)
-    if _each_is_clipped(above, trial):
+    """A step with gradients far above the limit, below and just above it."""
+    limits = _limits(trial)
+    seen = {where: _step(attempt, trial, limits[where]) for where in limits}
+    if _each_is_clipped(seen[""], trial):
         # It does not matter which came back, or what was made of them.
-        above["norm"] = below["norm"] = "one of many"
-    return above | {f"{name} below the limit": below[name] for name in below}
+        for values in seen.values():
+            values["norm"] = "one of many"
+    return _join(seen)
+
+
+def _limits(trial: Trial) -> dict[str, float]:
+    """Return the limits, by where the norm lies; two follow the factor."""
+    return {
+        "": trial.inputs["limit"],
+        " below the limit": trial.inputs["loose"] * abs(trial.factor),
+        " just above the limit": trial.inputs["close"] * abs(trial.factor),
+    }
+
+
+def _join(steps: dict[str, dict[str, Value]]) -> dict[str, Value]:
+    """Leave out where long steps led to: there, rounding is too coarse."""
+    return {
+        f"{name}{where}": value
+        for where, values in steps.items()
+        for name, value in values.items()
+        if not where or name not in (*_NAMES, "spare")
+    }
 
 
 def _step(attempt: Attempt, trial: Trial, limit: float) -> dict[str, Value]:
@@ -367,9 +392,8 @@ def _gradient(parameter: Tensor) -> Value:
 
 
 def expected(trial: Trial) -> Values:
-    limit, loose = trial.inputs["limit"], trial.inputs["loose"]
-    above, below = _expected(trial, limit), _expected(trial, loose).items()
-    return above | {f"{name} below the limit": value for name, value in below}
+    limits = _limits(trial).items()
+    return _join({where: _expected(trial, limit) for where, limit in limits})
 
 
 def _expected(trial: Trial, limit: float) -> dict[str, Value]:
@@ -410,6 +434,7 @@ CHECK = Check(
         "lr": 0.0625,
         "limit": 5.0,
         "loose": 32.0,
+        "close": 17.0,
     },
     draw=draw,
     observe=observe,
