@@ -23,7 +23,8 @@ def report_judgements(judgements: Sequence[Judgement]) -> Iterator[Text]:
     yield Text(count_solved(judgements), style="bold")
     for judgement in judgements:
         sign, style = _SIGNS[judgement.status]
-        yield Text(f"  {sign} {judgement.id.partition('_')[0]}  {judgement.title}", style=style)
+        why = f": {judgement.diagnosis}" if judgement.status is Status.NOT_JUDGED else ""
+        yield Text(f"  {sign} {judgement.id.partition('_')[0]}  {judgement.title}{why}", style=style)
 
 
 def count_solved(judgements: Sequence[Judgement]) -> str:
