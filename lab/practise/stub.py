@@ -75,7 +75,7 @@ def derive_stub(exercise: Exercise) -> str:
     solution = solution_of(exercise, module)
     end = solution.body[0].end_lineno  # of the docstring
     head = "\n".join(exercise.source.splitlines()[solution.lineno - 1 : end])
-    return _file(exercise, imports_of(module, _annotations(solution)), f"{head}\n    {_BODY}")
+    return _file(exercise, _imports_of(module, _annotations(solution)), f"{head}\n    {_BODY}")
 
 
 def derive_solved(exercise: Exercise) -> str:
@@ -83,12 +83,12 @@ def derive_solved(exercise: Exercise) -> str:
     module = ast.parse(exercise.source)
     solution = solution_of(exercise, module)
     text = ast.get_source_segment(exercise.source, solution) or ""
-    return _file(exercise, imports_of(module, [solution]), text)
+    return _file(exercise, _imports_of(module, [solution]), text)
 
 
 def _file(exercise: Exercise, imports: Iterable[str], function: str) -> str:
     header = _HEADER.format(title=exercise.title, lesson=exercise.lesson_number)
-    return f"{header}\n{chr(10).join(imports)}\n\n\n{function}\n"
+    return "\n".join([header, *imports, "", "", function, ""])
 
 
 def solution_of(exercise: Exercise, module: ast.Module) -> ast.FunctionDef:
@@ -102,7 +102,7 @@ def _annotations(function: ast.FunctionDef) -> list[ast.expr]:
     return [a for a in (*(argument.annotation for argument in function.args.args), function.returns) if a]
 
 
-def imports_of(module: ast.Module, nodes: Iterable[ast.AST]) -> Iterator[str]:
+def _imports_of(module: ast.Module, nodes: Iterable[ast.AST]) -> Iterator[str]:
     """Yield the imports that some parts of a module need, and torch, in the groups that they stand in."""
     used = {name.id for node in nodes for name in ast.walk(node) if isinstance(name, ast.Name)}
     above = 0
