@@ -56,7 +56,9 @@ def test_training_ends_at_the_least_squares_line(capsys) -> None:
 
 def test_a_learning_rate_that_is_too_large_is_told_and_nothing_is_compared_with_it(capsys) -> None:
     record = performed(LESSON, lr=1, epochs=60, device="cpu")
-    assert "the numbers ran away: lr = 1 is too large, see part 5" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "the loss has grown: lr = 1 is too large, see part 5" in told
+    assert told.count("w and b ran away: there is nothing to compare") == 4
     assert off(record, *LOOPS) == []
     assert "the drift never exceeds the tolerance" not in {claim["sentence"] for claim in record.claims}
 

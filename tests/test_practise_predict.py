@@ -1,6 +1,7 @@
 """Predictions: code that runs, questions that can be answered, answers that are read and judged."""
 
 import math
+from contextlib import nullcontext
 
 import pytest
 
@@ -14,6 +15,7 @@ from lab.practise.predict import (
     read_prediction,
     tell_truth,
 )
+from lab.warm import Warm
 
 EXERCISES = [exercise for folder in sorted(LESSONS.iterdir()) for exercise in discover_exercises(folder)]
 ASKING = [exercise for exercise in EXERCISES if has_questions(exercise)]
@@ -29,8 +31,15 @@ def test_what_surprises_most_is_asked():
     assert all(number in asking for number in ("ex02", "ex05", "ex06", "ex13", "ex17"))
 
 
+@pytest.fixture(scope="module")
+def warm():
+    with Warm("torch") as warm:
+        yield warm
+
+
 @pytest.mark.parametrize("exercise", ASKING, ids=lambda exercise: exercise.id)
-def test_every_question_runs_and_can_be_answered(exercise):
+def test_every_question_runs_and_can_be_answered(exercise, warm, monkeypatch):
+    monkeypatch.setattr("lab.practise.predict.Warm", lambda _: nullcontext(warm))  # one import of torch for all
     questions = ask_questions(exercise, seed=1)
     assert questions
     for each in questions:

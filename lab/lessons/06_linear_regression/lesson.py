@@ -503,8 +503,10 @@ def make_optimizer(name: str, parameters) -> torch.optim.Optimizer:
     return torch.optim.SGD(parameters, lr=lr, momentum=momentum)
 
 
-models, firsts = {}, {}
-for name in ("sgd", "momentum", "adam"):
+one_step = Line()
+train(one_step, torch.optim.SGD(one_step.parameters(), lr=lr), x, y, 1)
+models, firsts = {"sgd": line}, {"sgd": one_step.w.item()}
+for name in ("momentum", "adam"):
     model = models[name] = Line()
     chosen = make_optimizer(name, model.parameters())
     train(model, chosen, x, y, 1)
