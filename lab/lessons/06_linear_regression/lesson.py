@@ -109,7 +109,7 @@ print(f"  ... {samples} trips in all")
 
 
 # %%
-def loss_at(w: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+def loss_at(w: torch.Tensor, b: torch.Tensor, x=x, y=y) -> torch.Tensor:
     return ((w * x + b - y) ** 2).mean()
 
 
@@ -357,12 +357,12 @@ print(f"curvatures {flattest:.4g} and {steepest:.4g}: limit {limit:.4g}")
 print(f"lr = {lr:g} is {lr / limit:.3g} times the limit")
 
 
-def descend(start: torch.Tensor, lr: float, steps: int):
-    """Train by hand from a start; return where w and b were."""
-    w, b = parameters_at(*start.tolist())
+def descend(start: torch.Tensor, lr: float, steps: int, x=x, y=y):
+    """Train by hand where x and y are; return where w and b were."""
+    w, b = (x.new_tensor(v, requires_grad=True) for v in start.tolist())
     points = [(w.item(), b.item())]
     for _ in range(steps):
-        by_w, by_b = torch.autograd.grad(loss_at(w, b), (w, b))
+        by_w, by_b = torch.autograd.grad(loss_at(w, b, x, y), (w, b))
         with torch.no_grad():
             w.sub_(by_w, alpha=lr)
             b.sub_(by_b, alpha=lr)
@@ -619,28 +619,12 @@ if torch_device.type == "cpu":
 else:
     other_x, other_y = x.cpu(), y.cpu()
 
-
-def train_on(x: torch.Tensor, y: torch.Tensor, steps: int):
-    """Train where x and y are; return w and b after every step."""
-    w, b = (torch.zeros_like(x[0]).requires_grad_() for _ in "wb")
-    points = []
-    for _ in range(steps):
-        by_w, by_b = torch.autograd.grad(
-            ((w * x + b - y) ** 2).mean(), (w, b)
-        )
-        with torch.no_grad():
-            w.sub_(by_w, alpha=lr)
-            b.sub_(by_b, alpha=lr)
-        points.append((w.item(), b.item()))
-    return points
-
-
 if tame:
-    there = train_on(other_x, other_y, epochs)
+    there = descend(torch.zeros(2), lr, epochs, other_x, other_y)
     scales = torch.tensor(rounding(epochs, lr, path), dtype=torch.float64)
     drift = compare(
         torch.tensor(path[1:], **where),
-        torch.tensor(there, dtype=torch.float64),
+        torch.tensor(there[1:], dtype=torch.float64),
         scale=scales.unsqueeze(1).expand(epochs, 2),
     )
     gaps, allowed = drift.absolute.amax(1), drift.tolerance.amax(1)
